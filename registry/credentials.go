@@ -1,6 +1,11 @@
 package registry
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+)
 
 // Credential is a secret for one registry. It never prints itself.
 type Credential struct {
@@ -16,6 +21,9 @@ func (c Credential) String() string { return "(secret)" }
 
 // GoString hides the secret from %#v.
 func (c Credential) GoString() string { return "(secret)" }
+
+// Format hides the secret from every other verb.
+func (c Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(secret)")) }
 
 // IsZero reports whether there is no secret.
 func (c Credential) IsZero() bool { return c == Credential{} }
@@ -41,35 +49,52 @@ type Sources []Source
 
 // Get implements Source.
 func (s Sources) Get(ctx context.Context, host, repo string) (Credential, error) {
-	panic("BUG: not yet")
+	for _, src := range s {
+		if c, err := src.Get(ctx, host, repo); err != nil || !c.IsZero() {
+			return c, err
+		}
+	}
+	return Credential{}, nil
 }
 
-// Keychain reads Docker's config.json and the containers tools' auth.json
-// (one format, containers-auth.json(5)), and the credential helpers they name.
-type Keychain struct {
-	// Files are read in order, the first that knows the registry wins; one
-	// that does not exist is empty.
-	Files []string
+// Static is a Source of one credential for whatever registry asks. Use it only
+// as Options.Ask: as Options.Credentials it would be sent to every registry.
+func Static(c Credential) Source {
+	return SourceFunc(func(context.Context, string, string) (Credential, error) { return c, nil })
 }
 
-// Get implements Source.
-func (k *Keychain) Get(ctx context.Context, host, repo string) (Credential, error) {
-	panic("BUG: not yet")
-}
-
-// Store writes the credential for host (or host/path) to the first of Files,
-// or into the credential helper that this file names for the host.
-func (k *Keychain) Store(ctx context.Context, host string, cred Credential) error {
-	panic("BUG: not yet")
-}
-
-// Erase removes the credentials of host from all Files and their helpers and
-// reports whether there were any.
-func (k *Keychain) Erase(ctx context.Context, host string) (bool, error) {
-	panic("BUG: not yet")
-}
-
-// Login checks a credential with the registry; it stores nothing.
+// Login checks a credential with a registry (image.DefaultHost is Docker Hub)
+// and stores nothing. A registry that asks nobody for anything accepts all.
 func (c *Client) Login(ctx context.Context, host string, cred Credential) error {
-	panic("BUG: not yet")
+	host = ServerHost(host)
+	opts := c.opts
+	opts.Credentials, opts.Ask, opts.Auth, opts.AskAlways = Static(cred), nil, true, false
+	once, err := New(opts)
+	if err != nil {
+		return err
+	}
+	defer once.Close()
+	s := once.session(endpoint{host: host, insecure: c.opts.Registries.insecure(host)})
+	resp, err := s.do(ctx, call{op: "log in to registry", object: host, method: http.MethodGet, url: "/v2/", ok: []int{http.StatusOK}, hasty: true})
+	if err != nil {
+		return err
+	}
+	discard(resp.Body)
+	return nil
+}
+
+// ServerHost turns what users and credential files call a registry (a host, a
+// URL, Docker Hub's several names; empty for Docker Hub) into the host of
+// image.Reference.
+func ServerHost(server string) string {
+	host := server
+	if _, rest, ok := strings.Cut(host, "://"); ok {
+		host = rest
+	}
+	host, _, _ = strings.Cut(host, "/")
+	switch strings.TrimSuffix(host, ":443") {
+	case "", hubHost, "index.docker.io", hubAPIHost:
+		return hubHost
+	}
+	return host
 }

@@ -1,10 +1,15 @@
 package registry
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -77,12 +82,65 @@ type Progress interface {
 // Client talks to any number of registries. It is safe for concurrent use and
 // remembers tokens and connections; make one per command.
 type Client struct {
-	opts Options
+	opts       Options
+	log        *slog.Logger
+	transports transports
+	sessions   sync.Map // of *session
+	preferred  sync.Map // repository name -> endpoint that served it last
 }
 
 // New returns a client. It does not touch the network.
 func New(opts Options) (*Client, error) {
-	return &Client{opts: opts}, nil
+	if opts.MaxParallel < 0 {
+		return nil, fmt.Errorf("registry client: %d parallel transfers", opts.MaxParallel)
+	}
+	c := &Client{opts: opts, log: opts.Log}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	o := &c.opts
+	o.MaxParallel = cmp.Or(o.MaxParallel, 4)
+	o.Timeouts.Connect = cmp.Or(o.Timeouts.Connect, 15*time.Second)
+	o.Timeouts.Header = cmp.Or(o.Timeouts.Header, time.Minute)
+	o.Timeouts.Stall = cmp.Or(o.Timeouts.Stall, 30*time.Second)
+	o.Retry.Attempts = cmp.Or(o.Retry.Attempts, 5)
+	o.Retry.Initial = cmp.Or(o.Retry.Initial, 250*time.Millisecond)
+	o.Retry.Max = cmp.Or(o.Retry.Max, 30*time.Second)
+	c.transports.opts = o
+	return c, nil
+}
+
+// Close drops idle connections. The client can be used again.
+func (c *Client) Close() { c.transports.close() }
+
+// each calls use with the places where ref may be found, mirrors first, until
+// one succeeds. What was served last is tried first. The error is that of the
+// last place, the registry that ref names.
+func (c *Client) each(ctx context.Context, ref image.Reference, use func(*repository) error) error {
+	ends, err := c.endpoints(ref)
+	if err != nil {
+		return err
+	}
+	name := ref.Host + "/" + ref.Path
+	if p, ok := c.preferred.Load(name); ok && slices.Contains(ends, p.(endpoint)) {
+		ends = append([]endpoint{p.(endpoint)}, ends...)
+	}
+	for _, e := range ends {
+		err = use(&repository{s: c.session(e), path: e.repo})
+		if err == nil {
+			if len(ends) > 1 {
+				c.preferred.Store(name, e)
+			}
+			return nil
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrPlatform) {
+			return err
+		}
+		if e.mirror {
+			c.log.Info("mirror failed", "mirror", e.host, "cause", err)
+		}
+	}
+	return err
 }
 
 // Descriptor names a blob or manifest.
@@ -127,31 +185,4 @@ func (r *Remote) Digest() digest.Digest {
 		return r.Index.Digest
 	}
 	return r.Descriptor.Digest
-}
-
-// Resolve fetches what ref names (by digest if it has one, else by tag),
-// follows indexes to the image that want describes, and verifies manifest and
-// configuration. Layers are not fetched.
-//
-// A missing platform is a *PlatformError that lists those there are.
-func (c *Client) Resolve(ctx context.Context, ref image.Reference, want Want) (*Remote, error) {
-	panic("BUG: not yet")
-}
-
-// Platforms returns the platforms of the images that ref names, in the
-// registry's order.
-func (c *Client) Platforms(ctx context.Context, ref image.Reference) ([]image.Platform, error) {
-	panic("BUG: not yet")
-}
-
-// Head returns what ref names now without fetching it: a cheap way to see
-// that a tag did not move. Size and MediaType are the registry's word.
-func (c *Client) Head(ctx context.Context, ref image.Reference) (Descriptor, error) {
-	panic("BUG: not yet")
-}
-
-// Manifest fetches one manifest or index of any type, verified against the
-// digest of ref, or the registry's Docker-Content-Digest.
-func (c *Client) Manifest(ctx context.Context, ref image.Reference) ([]byte, Descriptor, error) {
-	panic("BUG: not yet")
 }
