@@ -83,7 +83,7 @@ func (w Word) String() string { return w.Text }
 
 // From is FROM [--platform=P] IMAGE [AS NAME].
 type From struct {
-	node
+	*node
 	Platform Word   // "" if not given
 	Image    Word   // reference, earlier stage, named context or "scratch"
 	As       string // the stage's name in lower case, or ""
@@ -112,13 +112,13 @@ type Heredoc struct {
 	Content string
 	Pos     Pos
 
-	bodyLine int
-	expanded bool
+	bodyLine int  // of the first line of Content
+	expanded bool // Content is final
 }
 
 // Run is RUN [--mount=..]... [--network=..] [--security=..] [--device=..]... COMMAND.
 type Run struct {
-	node
+	*node
 	Command
 	Mounts   []*Mount
 	Network  string // "default", "none", "host"; "default" if not given
@@ -172,11 +172,13 @@ type Paths struct {
 	Chmod   Word
 	Link    bool
 	Exclude []Word // patterns, never expanded
+
+	args string // as written, if there are heredocs
 }
 
 // Copy is COPY [--from=..] [--chown=..] [--chmod=..] [--link] [--parents] [--exclude=..]... SRC... DEST.
 type Copy struct {
-	node
+	*node
 	Paths
 	From    Word // stage, index, image or named context; never holds variables
 	Parents bool
@@ -184,7 +186,7 @@ type Copy struct {
 
 // Add is ADD [--keep-git-dir] [--checksum=..] [--unpack] [--chown=..] [--chmod=..] [--link] [--exclude=..]... SRC... DEST.
 type Add struct {
-	node
+	*node
 	Paths
 	Checksum   Word
 	Unpack     *bool // nil if not given
@@ -193,7 +195,7 @@ type Add struct {
 
 // Arg is ARG NAME[=DEFAULT]...
 type Arg struct {
-	node
+	*node
 	Args []ArgDef
 }
 
@@ -214,79 +216,77 @@ type Pair struct {
 
 // Env is ENV NAME=VALUE... or ENV NAME VALUE.
 type Env struct {
-	node
+	*node
 	Pairs []Pair
 }
 
 // Label is LABEL NAME=VALUE... or LABEL NAME VALUE.
 type Label struct {
-	node
+	*node
 	Pairs []Pair
 }
 
 // Workdir is WORKDIR PATH.
 type Workdir struct {
-	node
+	*node
 	Path Word
 }
 
 // User is USER NAME[:GROUP].
 type User struct {
-	node
+	*node
 	Name Word
 }
 
 // Cmd is CMD COMMAND.
 type Cmd struct {
-	node
+	*node
 	Command
 }
 
 // Entrypoint is ENTRYPOINT COMMAND.
 type Entrypoint struct {
-	node
+	*node
 	Command
 }
 
 // Expose is EXPOSE PORT[/PROTOCOL]... See [ParsePort] for the words.
 type Expose struct {
-	node
+	*node
 	Ports []Word
 }
 
 // Volume is VOLUME PATH...
 type Volume struct {
-	node
+	*node
 	JSON  bool
 	Paths []Word
 }
 
 // StopSignal is STOPSIGNAL SIGNAL.
 type StopSignal struct {
-	node
+	*node
 	Signal Word
 }
 
 // Healthcheck is HEALTHCHECK NONE or HEALTHCHECK [OPTION...] CMD COMMAND. Durations not given are 0.
 type Healthcheck struct {
-	node
+	*node
 	None bool
 	Command
 	Interval, Timeout, StartPeriod, StartInterval time.Duration
 	Retries                                       int
-
-	flags []Word
 }
 
 // Shell is SHELL ["PROGRAM", "ARG"...].
 type Shell struct {
-	node
+	*node
 	Args []string
 }
 
 // Onbuild is ONBUILD TRIGGER.
 type Onbuild struct {
-	node
+	*node
 	// Text is the trigger as an image configuration stores it: one line, and the bodies of its heredocs.
 	Text string
 	// Trigger is Text, parsed.
@@ -295,13 +295,13 @@ type Onbuild struct {
 
 // Maintainer is MAINTAINER TEXT.
 type Maintainer struct {
-	node
+	*node
 	Name string
 }
 
 // Rsync is Charliecloud's RSYNC [+m|+l|+u|+z] [RSYNC-OPTION...] SRC... DEST, also written NSYNC.
 type Rsync struct {
-	node
+	*node
 	Mode    byte // 'm', 'l', 'u' or 'z'; 'l' if not given
 	Options []Word
 	Sources []Word

@@ -70,10 +70,24 @@ func (n *node) Keyword() string { return n.keyword }
 func (n *node) Source() string  { return strings.TrimRight(n.src.text[n.start:n.end], "\r\n") }
 
 // posAt turns an offset in the logical line into a place in the file.
-func (n *node) posAt(at int) Pos {
-	i := sort.Search(len(n.pieces), func(i int) bool { return n.pieces[i].at > at }) - 1
-	if i < 0 {
-		return n.Pos()
+func (n *node) posAt(at int) Pos { return n.src.pos(n.offAt(at)) }
+
+// offAt turns an offset in the logical line into one in the file.
+func (n *node) offAt(at int) int {
+	i := len(n.pieces) - 1
+	if i > 0 {
+		i = sort.Search(len(n.pieces), func(i int) bool { return n.pieces[i].at > at }) - 1
 	}
-	return n.src.pos(n.pieces[i].off + at - n.pieces[i].at)
+	return n.pieces[i].off + at - n.pieces[i].at
+}
+
+// shiftPieces is pieces for the logical line from at on.
+func shiftPieces(n *node, at int) []piece {
+	pieces := []piece{{0, n.offAt(at)}}
+	for _, p := range n.pieces {
+		if p.at > at {
+			pieces = append(pieces, piece{p.at - at, p.off})
+		}
+	}
+	return pieces
 }

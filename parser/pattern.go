@@ -1,0 +1,130 @@
+package parser
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// pattern is a compiled shell pattern of ${name#pattern} and relatives: * and ? only, no brackets.
+type pattern []glyph
+
+// glyph is one element: a literal rune, ? or *.
+type glyph struct {
+	kind byte // 0 literal, '?', '*'
+	r    rune
+}
+
+// compilePattern reads text. An escape can stand before * ? / } and itself; bad is another one that was found.
+func compilePattern(text string, escape rune) (p pattern, bad string) {
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		g := glyph{r: r}
+		switch {
+		case r == '*' || r == '?':
+			g.kind = byte(r)
+		case r == escape:
+			var m int
+			g.r, m = utf8.DecodeRuneInString(text[i+n:])
+			if m == 0 || !strings.ContainsRune("*?/}", g.r) && g.r != escape {
+				return nil, text[i : i+n+m]
+			}
+			n += m
+		}
+		p = append(p, g)
+		i += n
+	}
+	return p, ""
+}
+
+// prefix gives the length of the longest or shortest prefix of s that p matches, 0 if there is none.
+func (p pattern) prefix(s string, longest bool) int {
+	return max(p.match(s, longest, false), 0)
+}
+
+// suffix is prefix for the end of s.
+func (p pattern) suffix(s string, longest bool) int {
+	back := slices.Clone(p)
+	slices.Reverse(back)
+	return max(back.match(s, longest, true), 0)
+}
+
+func (g glyph) takes(r rune) bool { return g.kind == '?' || g.kind == 0 && g.r == r }
+
+// match gives the length of the longest or shortest prefix of s that p matches, or -1. Backwards it reads s from its end,
+// for a pattern that is reversed. It follows all ways through the pattern at once, so that no pattern is slow.
+func (p pattern) match(s string, longest, backwards bool) int {
+	now, next := make([]bool, len(p)+1), make([]bool, len(p)+1)
+	now[0] = true
+	p.spread(now)
+	best, done := -1, 0
+	for {
+		if now[len(p)] {
+			best = done
+			if !longest {
+				return best
+			}
+		}
+		r, n := utf8.DecodeRuneInString(s[done*btoi(!backwards):])
+		if backwards {
+			r, n = utf8.DecodeLastRuneInString(s[:len(s)-done])
+		}
+		if n == 0 || !p.step(now, next, r) {
+			return best
+		}
+		now, next = next, now
+		done += n
+	}
+}
+
+// step goes over r from the states in now to those in next, and tells whether there are any.
+func (p pattern) step(now, next []bool, r rune) bool {
+	alive := false
+	clear(next)
+	for j, g := range p {
+		switch {
+		case !now[j]:
+		case g.kind == '*':
+			next[j], alive = true, true
+		case g.takes(r):
+			next[j+1], alive = true, true
+		}
+	}
+	p.spread(next)
+	return alive
+}
+
+// spread lets every star that is reached match nothing.
+func (p pattern) spread(states []bool) {
+	for j, g := range p {
+		if states[j] && g.kind == '*' {
+			states[j+1] = true
+		}
+	}
+}
+
+// replace puts word in the place of the first, or every, longest match in s.
+func (p pattern) replace(s, word string, all bool) string {
+	var out strings.Builder
+	afterMatch := false
+	for i := 0; i <= len(s); {
+		n := p.match(s[i:], true, false)
+		if n > 0 || n == 0 && !afterMatch {
+			out.WriteString(word)
+			i += n
+			if !all {
+				return out.String() + s[i:]
+			}
+		}
+		if afterMatch = n > 0; afterMatch {
+			continue
+		}
+		_, size := utf8.DecodeRuneInString(s[i:])
+		if size == 0 {
+			break
+		}
+		out.WriteString(s[i : i+size])
+		i += size
+	}
+	return out.String()
+}
