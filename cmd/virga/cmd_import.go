@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"virga/image"
+)
+
+// importOptions is what the arguments of import mean.
+type importOptions struct {
+	path string // absolute, or "-" for standard input
+	ref  image.Reference
+}
+
+func importCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "make an image of a directory or tarball",
+		ArgsUsage: "PATH REF",
+		Description: `PATH is a root file system: a directory, or a tarball, compressed or not; - is
+a tarball on standard input. A tarball's only top directory is left out, unless
+its name is one that belongs into a root file system (bin, usr, ...).`,
+		Action: func(c *cli.Context) error {
+			opts, err := newImportOptions(env, c)
+			if err != nil {
+				return err
+			}
+			return runImport(c.Context, env, opts)
+		},
+	}
+}
+
+func newImportOptions(env *environment, c *cli.Context) (importOptions, error) {
+	if err := wantArgs(c, 2, 2, "PATH or REF"); err != nil {
+		return importOptions{}, err
+	}
+	o := importOptions{path: c.Args().First()}
+	if o.path != "-" {
+		o.path = env.abs(o.path)
+	}
+	var err error
+	o.ref, err = parseReference(c.Args().Get(1))
+	return o, err
+}
+
+func runImport(_ context.Context, _ *environment, _ importOptions) error {
+	return errNotYet("import")
+}

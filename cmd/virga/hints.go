@@ -1,0 +1,18 @@
+package main
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// causes are errors that say what is wrong and not what to do, and the advice
+// for each. The first that matches is used, so the special ones come first.
+var causes = []struct {
+	cause  error
+	advice string
+}{
+	{syscall.ENOSPC, "free some space, or choose another storage directory with --storage DIR"},
+	{syscall.EDQUOT, "the disk quota is used up: free some space, or choose another storage directory with --storage DIR"},
+	{syscall.EROFS, "the file system is read-only; choose another storage directory with --storage DIR"},
+	{fs.ErrPermission, "check the owner and mode of the path named above"},
+}
