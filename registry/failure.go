@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -112,6 +113,8 @@ func (s *session) explain(err error) (cause error, advice string) {
 		return fmt.Errorf("%s speaks HTTP, not HTTPS", host), "--plain-http uses it without encryption"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("connection to %s refused", host), "is the registry running, and its port right?"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("%s broke the connection off: %w", host, err), "try again later; if it stays so, look for a proxy or firewall between"
 	case errors.Is(err, errStalled):
 		return err, "the connection hangs; try again, or look for a proxy or firewall between"
 	}
