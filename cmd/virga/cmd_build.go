@@ -48,7 +48,7 @@ and then Containerfile are looked for in CONTEXT.`,
 				Usage: "emulate root in RUN as `MODE`: seccomp, consistent, plain, fakeroot or none"}, implied: "seccomp"},
 			&cli.StringSliceFlag{Name: "force-cmd", Usage: "in RUN, put ARGs after each word CMD: `CMD,ARG[,ARG...]`"},
 			&cli.StringFlag{Name: "isolation", Value: "userns", Usage: "run RUN in `KIND`: userns, or chroot (real root only)"},
-			&cli.IntFlag{Name: "jobs", Usage: "work on `N` stages at once (default: processors)"},
+			intFlag("jobs", "", "work on `N` stages at once (default: processors)"),
 			&cli.BoolFlag{Name: "pull", Usage: "ask registries for newer base images"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the image id to `FILE`"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
@@ -67,14 +67,15 @@ and then Containerfile are looked for in CONTEXT.`,
 func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	o := buildOptions{
 		context: c.Args().First(), file: c.String("file"), target: c.String("target"), force: c.String("force"),
-		forceCmds: c.StringSlice("force-cmd"), jobs: c.Int("jobs"), pull: c.Bool("pull"), iidFile: c.String("iidfile"),
+		forceCmds: c.StringSlice("force-cmd"), pull: c.Bool("pull"), iidFile: c.String("iidfile"),
 		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"),
 	}
 	if err := wantArgs(c, 1, 1, "CONTEXT"); err != nil {
 		return o, err
 	}
-	if o.jobs < 0 {
-		return o, usagef("build: --jobs %d is negative", o.jobs)
+	var err error
+	if o.jobs, err = intOption(c, "jobs", 1, 0); err != nil {
+		return o, err
 	}
 	if o.context == "-" && o.file != "" {
 		return o, usagef("build: --file %q has no context to be in: the Dockerfile is standard input", o.file)
@@ -91,7 +92,6 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	default:
 		return o, usagef("build: --isolation %q is not userns or chroot", v)
 	}
-	var err error
 	if o.tags, err = parseReferences(c.StringSlice("tag")); err != nil {
 		return o, err
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"virga/storage"
 )
 
 // deleteOptions is what the options of delete mean.
@@ -14,11 +17,12 @@ type deleteOptions struct {
 
 func deleteCommand(env *environment) *cli.Command {
 	return &cli.Command{
-		Name:        "delete",
-		Aliases:     []string{"rm", "rmi"},
-		Usage:       "delete images",
-		ArgsUsage:   "GLOB...",
-		Description: "GLOB is a reference, an id, or a pattern with *, ? and [...] for references.",
+		Name:      "delete",
+		Aliases:   []string{"rm", "rmi"},
+		Usage:     "delete images",
+		ArgsUsage: "GLOB...",
+		Description: `GLOB is a reference, an id, or a pattern with *, ? and [...] for references.
+What exists is deleted even if another GLOB matches nothing.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "do not fail for images that do not exist"},
 		},
@@ -31,4 +35,29 @@ func deleteCommand(env *environment) *cli.Command {
 	}
 }
 
-func runDelete(_ context.Context, _ *environment, _ deleteOptions) error { return errNotYet("delete") }
+func runDelete(ctx context.Context, env *environment, o deleteOptions) error {
+	st, err := env.openStorage(ctx)
+	if err != nil {
+		return err
+	}
+	defer env.closeStorage(st)
+	deleted, unmatched, err := st.Delete(ctx, o.globs...)
+	for _, img := range deleted {
+		env.log.Info("deleted " + img.Ref)
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(deleted) > 0:
+		if _, err := st.Collect(ctx, storage.Policy{}); err != nil {
+			return err
+		}
+	}
+	if o.force || len(unmatched) == 0 {
+		return nil
+	}
+	if len(unmatched) == 1 {
+		return fmt.Errorf("delete %q: no such image", unmatched[0])
+	}
+	return fmt.Errorf("delete: no such images: %q", unmatched)
+}

@@ -24,7 +24,7 @@ func pullCommand(env *environment) *cli.Command {
 		Description: `The image is verified, flattened into one directory and kept in storage. With
 DIR it is unpacked there, and no image is kept.`,
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "last-layer", Usage: "unpack only the first `N` layers"},
+			intFlag("last-layer", "", "unpack only the first `N` layers"),
 			&cli.BoolFlag{Name: "parse-only", Usage: "print the parts of REF and stop"},
 		},
 		Action: func(c *cli.Context) error {
@@ -38,17 +38,17 @@ DIR it is unpacked there, and no image is kept.`,
 }
 
 func newPullOptions(env *environment, c *cli.Context) (pullOptions, error) {
-	o := pullOptions{lastLayer: c.Int("last-layer"), parseOnly: c.Bool("parse-only")}
+	o := pullOptions{parseOnly: c.Bool("parse-only")}
 	if err := wantArgs(c, 1, 2, "REF"); err != nil {
 		return o, err
 	}
-	if c.IsSet("last-layer") && o.lastLayer < 1 {
-		return o, usagef("pull: --last-layer %d is less than 1", o.lastLayer)
+	var err error
+	if o.lastLayer, err = intOption(c, "last-layer", 1, 0); err != nil {
+		return o, err
 	}
 	if d := c.Args().Get(1); d != "" {
 		o.dir = env.abs(d)
 	}
-	var err error
 	o.ref, err = parseReference(c.Args().First())
 	return o, err
 }

@@ -57,8 +57,8 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "write", Aliases: []string{"w"}, Usage: "changes go to the image"},
 		&cli.BoolFlag{Name: "write-fake", Aliases: []string{"W"}, Usage: "changes are allowed and forgotten at the end"},
 		&cli.BoolFlag{Name: "home", Usage: "mount the home directory"},
-		&cli.IntFlag{Name: "uid", Aliases: []string{"u"}, Value: -1, Usage: "be user number `UID` inside"},
-		&cli.IntFlag{Name: "gid", Aliases: []string{"g"}, Value: -1, Usage: "be group number `GID` inside"},
+		intFlag("uid", "u", "be user number `UID` inside"),
+		intFlag("gid", "g", "be group number `GID` inside"),
 		&cli.StringFlag{Name: "mount-dir", Usage: "mount a SquashFS image on `DIR`"},
 	}
 }
@@ -71,7 +71,6 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 	o.image = c.Args().First()
 	o.cd = c.String("cd")
 	o.write, o.writeFake, o.home = c.Bool("write"), c.Bool("write-fake"), c.Bool("home")
-	o.uid, o.gid = c.Int("uid"), c.Int("gid")
 	if c.IsSet("entrypoint") {
 		e := c.String("entrypoint")
 		o.entrypoint = &e
@@ -85,10 +84,13 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 	if o.cd != "" && !path.IsAbs(o.cd) {
 		return usagef("%s: --cd %q is not an absolute path", c.Command.Name, o.cd)
 	}
-	if c.IsSet("uid") && o.uid < 0 || c.IsSet("gid") && o.gid < 0 {
-		return usagef("%s: user and group numbers are not negative", c.Command.Name)
-	}
 	var err error
+	if o.uid, err = intOption(c, "uid", 0, -1); err != nil {
+		return err
+	}
+	if o.gid, err = intOption(c, "gid", 0, -1); err != nil {
+		return err
+	}
 	o.binds, err = parseBinds(env, c.StringSlice("bind"))
 	return err
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"virga/storage"
 )
 
 func storagePathCommand(env *environment) *cli.Command {
@@ -43,4 +45,10 @@ func resetCommand(env *environment) *cli.Command {
 	}
 }
 
-func runReset(_ context.Context, _ *environment) error { return errNotYet("reset") }
+func runReset(ctx context.Context, env *environment) error {
+	dir, err := env.storageDir()
+	if err != nil {
+		return err
+	}
+	return storage.Reset(ctx, dir, env.storageOptions())
+}

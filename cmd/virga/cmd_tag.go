@@ -10,9 +10,10 @@ import (
 
 func tagCommand(env *environment) *cli.Command {
 	return &cli.Command{
-		Name:      "tag",
-		Usage:     "give an image further names",
-		ArgsUsage: "SRC DST...",
+		Name:        "tag",
+		Usage:       "give an image further names",
+		ArgsUsage:   "SRC DST...",
+		Description: "A DST that is the name of another image becomes the name of this one.",
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 2, -1, "SRC or DST"); err != nil {
 				return err
@@ -26,6 +27,25 @@ func tagCommand(env *environment) *cli.Command {
 	}
 }
 
-func runTag(_ context.Context, _ *environment, _ string, _ []image.Reference) error {
-	return errNotYet("tag")
+func runTag(ctx context.Context, env *environment, src string, dst []image.Reference) error {
+	for _, d := range dst {
+		if d.Digest != "" {
+			return usagef("tag: %s: a digest is not given, it follows from the image", d)
+		}
+	}
+	st, err := env.openStorage(ctx)
+	if err != nil {
+		return err
+	}
+	defer env.closeStorage(st)
+	img, err := findImage(st, src)
+	if err != nil {
+		return err
+	}
+	for _, d := range dst {
+		if err := st.Tag(ctx, img, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
