@@ -21,6 +21,9 @@ func (k *Keychain) Store(ctx context.Context, server string, cred Credential) er
 	if len(k.Files) == 0 {
 		return errors.New("store credentials: no file to store them in")
 	}
+	if strings.Contains(cred.Username, ":") {
+		return fmt.Errorf("store credentials: user name %q holds a colon", cred.Username)
+	}
 	key := fileKey(normalKey(server))
 	host := ServerHost(server)
 	return editAuthFile(ctx, k.Files[0], func(doc document) (bool, error) {
@@ -28,33 +31,42 @@ func (k *Keychain) Store(ctx context.Context, server string, cred Credential) er
 		if err != nil {
 			return false, err
 		}
-		if name, at := f.helperFor(host); name != "" {
-			return false, k.helperStore(ctx, name, at, cred)
-		}
 		auths, err := doc.object("auths")
 		if err != nil {
 			return false, err
 		}
+		was := len(auths)
 		for old := range auths {
 			if normalKey(old) == normalKey(server) {
 				delete(auths, old)
 			}
 		}
-		entry := map[string]string{}
-		if cred.Username != "" || cred.Password != "" {
-			entry["auth"] = base64.StdEncoding.EncodeToString([]byte(cred.Username + ":" + cred.Password))
+		if name, at := f.helperFor(host); name != "" {
+			if err := k.helperStore(ctx, name, at, cred); err != nil {
+				return false, err
+			}
+			return len(auths) != was, doc.set("auths", auths) // an old entry would win
 		}
-		if cred.IdentityToken != "" {
-			entry["identitytoken"] = cred.IdentityToken
-		}
-		if cred.RegistryToken != "" {
-			entry["registrytoken"] = cred.RegistryToken
-		}
-		if auths[key], err = json.Marshal(entry); err != nil {
+		if auths[key], err = json.Marshal(entryOf(cred)); err != nil {
 			return false, err
 		}
 		return true, doc.set("auths", auths)
 	})
+}
+
+// entryOf is the inverse of authEntry.credential.
+func entryOf(c Credential) map[string]string {
+	entry := map[string]string{}
+	if c.Username != "" || c.Password != "" {
+		entry["auth"] = base64.StdEncoding.EncodeToString([]byte(c.Username + ":" + c.Password))
+	}
+	if c.IdentityToken != "" {
+		entry["identitytoken"] = c.IdentityToken
+	}
+	if c.RegistryToken != "" {
+		entry["registrytoken"] = c.RegistryToken
+	}
+	return entry
 }
 
 // Erase forgets a registry host (or host/path) in all Files and the helpers

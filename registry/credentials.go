@@ -25,6 +25,9 @@ func (c Credential) GoString() string { return "(secret)" }
 // Format hides the secret from every other verb.
 func (c Credential) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(secret)")) }
 
+// MarshalJSON hides the secret from logs in JSON.
+func (c Credential) MarshalJSON() ([]byte, error) { return []byte(`"(secret)"`), nil }
+
 // IsZero reports whether there is no secret.
 func (c Credential) IsZero() bool { return c == Credential{} }
 

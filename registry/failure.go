@@ -42,9 +42,11 @@ func temporary(err error) bool {
 func isCertificate(err error) bool {
 	var (
 		verify *tls.CertificateVerificationError
-		alert  tls.AlertError
+		op     *net.OpError
 	)
-	return errors.As(err, &verify) || errors.As(err, &alert)
+	// A TLS alert that the server sent is a net.OpError of this name
+	// (crypto/tls, Conn.readRecord).
+	return errors.As(err, &verify) || errors.As(err, &op) && op.Op == "remote error"
 }
 
 // failure is the error for a request that got no answer.
@@ -84,6 +86,20 @@ func withoutURL(err error) error {
 	return err
 }
 
+// reworded is an error in better words; the original is still there for
+// errors.Is.
+type reworded struct {
+	text string
+	err  error
+}
+
+func (r *reworded) Error() string { return r.text }
+func (r *reworded) Unwrap() error { return r.err }
+
+func reword(err error, format string, a ...any) error {
+	return &reworded{fmt.Sprintf(format, a...), err}
+}
+
 // explain turns the network's error into a cause and an advice.
 func (s *session) explain(err error) (cause error, advice string) {
 	host := s.end.apiHost()
@@ -96,31 +112,31 @@ func (s *session) explain(err error) (cause error, advice string) {
 	)
 	switch {
 	case errors.As(err, &op) && op.Op == "proxyconnect":
-		return fmt.Errorf("the proxy does not connect: %w", op.Err), "check the proxy settings (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
+		return fmt.Errorf("the proxy does not connect: %w", op), "check the proxy settings (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("no host is named %q: %w", dns.Name, err), "check the registry's name; a reference without a host means Docker Hub"
+		return reword(err, "no host is named %q", dns.Name), "check the registry's name; a reference without a host means Docker Hub"
 	case errors.As(err, &dns):
 		return err, "the name service does not answer; is the network up, or a proxy needed (HTTPS_PROXY)?"
 	case errors.As(err, &authority):
-		return fmt.Errorf("certificate of %s: %w", host, authority), "trust its authority with SSL_CERT_FILE or certs.d/" + certDirName(host) + "/ca.crt, or give --tls-no-verify"
+		return reword(err, "certificate of %s: %v", host, authority), "trust its authority with SSL_CERT_FILE or certs.d/" + certDirName(host) + "/ca.crt, or give --tls-no-verify"
 	case errors.As(err, &name):
-		return fmt.Errorf("certificate of %s: %w", host, name), "use the name in the certificate, or give --tls-no-verify"
+		return reword(err, "certificate of %s: %v", host, name), "use the name in the certificate, or give --tls-no-verify"
 	case errors.As(err, &invalid):
-		return fmt.Errorf("certificate of %s: %w", host, invalid), "have the registry's certificate renewed, or give --tls-no-verify"
+		return reword(err, "certificate of %s: %v", host, invalid), "have the registry's certificate renewed, or give --tls-no-verify"
 	case isCertificate(err):
 		return fmt.Errorf("TLS with %s: %w", host, err), "does the registry want a client certificate (certs.d/" + certDirName(host) + "/client.cert)?"
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return fmt.Errorf("%s speaks HTTP, not HTTPS", host), "--plain-http uses it without encryption"
+		return reword(err, "%s speaks HTTP, not HTTPS", host), "--plain-http uses it without encryption"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("connection to %s refused", host), "is the registry running, and its port right?"
+		return reword(err, "connection to %s refused", host), "is the registry running, and its port right?"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("%s broke the connection off: %w", host, err), "try again later; if it stays so, look for a proxy or firewall between"
+		return reword(err, "%s broke the connection off", host), "try again later; if it stays so, look for a proxy or firewall between"
 	case errors.Is(err, errStalled):
-		return err, "the connection hangs; try again, or look for a proxy or firewall between"
+		return fmt.Errorf("%s does not answer: %w", host, err), "try again; is the network up, or a proxy needed (HTTPS_PROXY)?"
 	}
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {
-		return fmt.Errorf("%s does not answer: %w", host, err), "is the network up, or a proxy needed (HTTPS_PROXY)?"
+		return reword(err, "%s does not answer", host), "is the network up, or a proxy needed (HTTPS_PROXY)?"
 	}
 	return err, ""
 }

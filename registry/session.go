@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"sync"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -60,7 +61,7 @@ func (s *session) open(ctx context.Context) (base string, err error) {
 			s.client.log.Debug("registry answers", "registry", s.end.host, "base", base)
 			return base, nil
 		}
-		if first == nil || errors.Is(first, http.ErrSchemeMismatch) {
+		if first == nil || errors.Is(first, http.ErrSchemeMismatch) || errors.Is(first, syscall.ECONNREFUSED) {
 			first = err
 		}
 		if !mayFallBack(err) {
@@ -91,7 +92,9 @@ func (s *session) ping(ctx context.Context, base string) (string, error) {
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
 		return base, s.auth.learn(ctx, s, resp)
-	case resp.StatusCode == http.StatusNotFound || isHTML(resp) && resp.StatusCode == http.StatusOK:
+	case resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusMethodNotAllowed:
+		// What is asked for next may be allowed.
+	case resp.StatusCode >= 400 || isHTML(resp):
 		return "", &Error{
 			Op: what.op, Object: what.object, Kind: ErrProtocol,
 			Err:    fmt.Errorf("it does not answer as a registry does (%s, %q, for /v2/)", resp.Status, resp.Header.Get("Content-Type")),
