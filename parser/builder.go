@@ -36,7 +36,7 @@ func (p *parser) instruction(n *node) Instruction {
 
 // finish notes where the instruction ends.
 func (p *parser) finish(n *node) {
-	n.endLine = p.src.pos(max(n.start, n.end-1)).Line
+	n.endLine = p.src.pos(n.end).Line
 }
 
 // keywords are the names of all instructions.
@@ -57,6 +57,9 @@ func (b *builder) build() Instruction {
 		return b.rsync(start, end)
 	}
 	flags, start := b.splitFlags(start, end)
+	if b.failed {
+		return nil
+	}
 	start, end = trimSpace(n.logical, start, end)
 	switch n.keyword {
 	case "FROM":

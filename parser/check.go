@@ -160,6 +160,7 @@ func (c *checker) casing() {
 
 // metaArg notes an ARG before the first FROM.
 func (c *checker) metaArg(a *Arg) {
+	c.describes(a.node, a.names())
 	for i := range a.Args {
 		def := &a.Args[i]
 		c.secret(a.node, def.Name, def.Pos)

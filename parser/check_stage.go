@@ -80,8 +80,8 @@ func (c *checker) defaultImage(f *From) {
 	if !strings.Contains(f.Image.Text, "$") {
 		return
 	}
-	ref, _, err := expandText(f.Image.Text, f.escape, c.global)
-	if err == nil && c.stages[ref] == nil && !validReference(ref) {
+	ref, unset, err := expandText(f.Image.Text, f.escape, c.global)
+	if err == nil && unset == nil && c.stages[ref] == nil && !validReference(ref) {
 		c.warn(f.node, "InvalidDefaultArgInFrom", f.Image.Pos, fmt.Sprintf("with the defaults of its ARGs, the image %s is %q, which is none", f.Image.Text, shorten(ref)), "give the ARG a default")
 	}
 }
@@ -120,13 +120,11 @@ func (c *checker) instruction(sc *scope, in Instruction) {
 	n := in.common()
 	switch in := in.(type) {
 	case *Arg:
-		names := make([]string, len(in.Args))
-		for i, a := range in.Args {
-			names[i] = a.Name
+		for _, a := range in.Args {
 			c.secret(n, a.Name, a.Pos)
 		}
-		c.describes(n, names)
-		sc.names = append(sc.names, names...)
+		c.describes(n, in.names())
+		sc.names = append(sc.names, in.names()...)
 	case *Env:
 		c.legacy(n, in.Pairs)
 		for _, p := range in.Pairs {
@@ -136,7 +134,7 @@ func (c *checker) instruction(sc *scope, in Instruction) {
 	case *Label:
 		c.legacy(n, in.Pairs)
 	case *Workdir:
-		if !sc.workdirSet && !strings.HasPrefix(in.Path.Text, "/") && !strings.HasPrefix(in.Path.Text, "$") {
+		if !sc.workdirSet && !maybeAbsolute(in.Path.Text) {
 			c.warn(n, "WorkdirRelativePath", in.Path.Pos, fmt.Sprintf("the relative path %q depends on the base image's working directory", in.Path.Text), "give an absolute path first")
 		}
 		sc.workdirSet = true
@@ -157,6 +155,21 @@ func (c *checker) instruction(sc *scope, in Instruction) {
 	}
 }
 
+// names are the variables the instruction declares.
+func (i *Arg) names() []string {
+	names := make([]string, len(i.Args))
+	for k, a := range i.Args {
+		names[k] = a.Name
+	}
+	return names
+}
+
+// maybeAbsolute tells whether a path is absolute, on Windows too, or may be so once its variables are replaced.
+func maybeAbsolute(path string) bool {
+	path = strings.TrimLeft(path, `"'`)
+	return path != "" && strings.IndexByte("/$\\", path[0]) >= 0 || len(path) > 1 && path[1] == ':'
+}
+
 func (c *checker) legacy(n *node, pairs []Pair) {
 	if len(pairs) > 0 && pairs[0].Legacy {
 		c.warn(n, "LegacyKeyValueFormat", n.Pos(), fmt.Sprintf("%s NAME VALUE is the old form", n.keyword), fmt.Sprintf("write %s %s=VALUE", n.keyword, pairs[0].Key.Text))
@@ -173,7 +186,7 @@ func (c *checker) once(sc *scope, in Instruction) {
 }
 
 func (c *checker) jsonArgs(sc *scope, n *node, cmd *Command) {
-	if !cmd.JSON && !sc.shellSet {
+	if !cmd.JSON && len(cmd.Args) > 0 && !sc.shellSet {
 		c.warn(n, "JSONArgsRecommended", n.Pos(), n.keyword+" runs a shell, which does not pass signals on", fmt.Sprintf(`%s ["PROGRAM", "ARG"...]; or choose the shell with SHELL`, n.keyword))
 	}
 }
@@ -234,7 +247,14 @@ func (c *checker) variables(sc *scope, in Instruction) {
 
 // undefined reports a name, if it is sure or likely that nothing sets it.
 func (c *checker) undefined(sc *scope, n *node, name string, pos Pos) {
-	hint := didYouMean(name, sc.names)
+	hint := ""
+	changes := 2
+	if !sc.complete {
+		changes = 1 // the base image may set what looks a little like it
+	}
+	if m := nearestWithin(name, sc.names, changes); m != "" {
+		hint = "did you mean " + m + "?"
+	}
 	if _, ok := c.global(name); ok {
 		hint = fmt.Sprintf("declare it in this stage: ARG %s", name)
 	}

@@ -29,7 +29,7 @@ func (p *parser) directive(start, end int) bool {
 		return false
 	}
 	if d.Value != "" {
-		p.fail(start, fmt.Sprintf("the parser directive %s stands twice", name), "")
+		p.fail(start, fmt.Sprintf("the parser directive %s is given twice", name), "")
 		return true
 	}
 	*d = Directive{Value: value, Pos: p.src.pos(start + valueAt)}

@@ -83,6 +83,7 @@ func (o *object) set(name string, value any) {
 // its kind has, words as written; what is empty is left out.
 func (f *File) MarshalJSON() ([]byte, error) { return f.object(true).MarshalJSON() }
 
+// object is f; without places, so that two spellings of one file can be compared.
 func (f *File) object(places bool) object {
 	var o, d object
 	if places {
@@ -147,7 +148,9 @@ func describe(in Instruction, places bool) object {
 	case *Healthcheck:
 		describeHealthcheck(&o, in)
 	case *Onbuild:
-		o.set("text", in.Text)
+		if places { // as written, which the canonical form is not
+			o.set("text", in.Text)
+		}
 		o.set("trigger", describe(in.Trigger, places))
 	case *Rsync:
 		o.set("mode", "+"+string(rune(in.Mode)))

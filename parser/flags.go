@@ -3,12 +3,11 @@ package parser
 import (
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
-// flag is one --name=value, quotes and escapes removed.
-type flag struct {
+// givenFlag is one --name=value, quotes and escapes removed.
+type givenFlag struct {
 	name, value string
 	hasValue    bool
 	at          int // in the logical line
@@ -29,18 +28,18 @@ type flagSpec struct {
 
 // splitFlags takes the words that begin with -- off the front of logical[start:end]; "--" alone ends them. Within them
 // quotes and escapes are removed here, and once more when their values are expanded: Docker does so.
-func (b *builder) splitFlags(start, end int) (flags []flag, rest int) {
+func (b *builder) splitFlags(start, end int) (flags []givenFlag, rest int) {
 	text := b.n.logical
 	for {
-		start = skipSpace(text, start, end)
+		start = skipBlanks(text, start, end)
 		if !strings.HasPrefix(text[start:end], "--") {
 			return flags, start
 		}
 		word, next := b.flagWord(start, end)
 		if word == "--" {
-			return flags, skipSpace(text, next, end)
+			return flags, skipBlanks(text, next, end)
 		}
-		f := flag{at: start}
+		f := givenFlag{at: start}
 		f.name, f.value, f.hasValue = strings.Cut(word[2:], "=")
 		flags = append(flags, f)
 		start = next
@@ -55,7 +54,7 @@ func (b *builder) flagWord(start, end int) (word string, next int) {
 	for i < end {
 		r, size := utf8.DecodeRuneInString(text[i:end])
 		switch {
-		case quote == 0 && unicode.IsSpace(r):
+		case quote == 0 && isBlank(text[i]):
 			return out.String(), i
 		case quote == 0 && (r == '\'' || r == '"'):
 			quote, quoteAt = r, i
@@ -77,7 +76,7 @@ func (b *builder) flagWord(start, end int) (word string, next int) {
 }
 
 // checkFlags reports flags that specs do not allow, and repairs the value of boolean ones.
-func (b *builder) checkFlags(flags []flag, specs ...flagSpec) {
+func (b *builder) checkFlags(flags []givenFlag, specs ...flagSpec) {
 	seen := make(map[string]bool, len(flags))
 	for i := range flags {
 		f := &flags[i]
@@ -86,7 +85,7 @@ func (b *builder) checkFlags(flags []flag, specs ...flagSpec) {
 		case !ok:
 			b.fail(f.at, fmt.Sprintf("%s has no flag --%s", b.n.keyword, f.name), flagHint(f.name, b.n.keyword, specs))
 		case seen[f.name] && spec.kind != listFlag:
-			b.fail(f.at, fmt.Sprintf("the flag --%s stands twice", f.name), "")
+			b.fail(f.at, fmt.Sprintf("the flag --%s is given twice", f.name), "")
 		case spec.kind == boolFlag:
 			b.checkBool(f)
 		case !f.hasValue:
@@ -96,7 +95,7 @@ func (b *builder) checkFlags(flags []flag, specs ...flagSpec) {
 	}
 }
 
-func (b *builder) checkBool(f *flag) {
+func (b *builder) checkBool(f *givenFlag) {
 	switch v := strings.ToLower(f.value); {
 	case !f.hasValue, v == "true":
 		f.value = "true"
@@ -131,19 +130,19 @@ func flagHint(name, keyword string, specs []flagSpec) string {
 }
 
 // flagValue gives the value of the flag called name, or an empty Word.
-func (b *builder) flagValue(flags []flag, name string) Word {
+func (b *builder) flagValue(flags []givenFlag, name string) Word {
 	for _, f := range flags {
-		if f.name == name {
+		if f.name == name && f.hasValue {
 			return b.valueWord(f)
 		}
 	}
 	return Word{off: -1}
 }
 
-func (b *builder) flagValues(flags []flag, name string) []Word {
+func (b *builder) flagValues(flags []givenFlag, name string) []Word {
 	var words []Word
 	for _, f := range flags {
-		if f.name == name {
+		if f.name == name && f.hasValue {
 			words = append(words, b.valueWord(f))
 		}
 	}
@@ -151,7 +150,7 @@ func (b *builder) flagValues(flags []flag, name string) []Word {
 }
 
 // valueWord has the place of the value if the flag is written plainly, else that of the flag.
-func (b *builder) valueWord(f flag) Word {
+func (b *builder) valueWord(f givenFlag) Word {
 	at := f.at + len("--") + len(f.name) + len("=")
 	if strings.HasPrefix(b.n.logical[f.at:], "--"+f.name+"="+f.value) {
 		return Word{Text: f.value, Pos: b.n.posAt(at), off: at}
@@ -160,7 +159,7 @@ func (b *builder) valueWord(f flag) Word {
 }
 
 // flagBool gives a boolean flag, nil if it is not there.
-func flagBool(flags []flag, name string) *bool {
+func flagBool(flags []givenFlag, name string) *bool {
 	for _, f := range flags {
 		if f.name == name {
 			v := f.value == "true"

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func (b *builder) from(flags []flag, start, end int) *From {
+func (b *builder) from(flags []givenFlag, start, end int) *From {
 	b.checkFlags(flags, flagSpec{"platform", stringFlag})
 	f := &From{Platform: b.flagValue(flags, "platform"), AsWord: Word{off: -1}}
 	words := b.n.splitBlanks(start, end)
@@ -156,7 +156,7 @@ func (b *builder) shell(start, end int) *Shell {
 	return &Shell{node: b.n, Args: words}
 }
 
-func (b *builder) healthcheck(flags []flag, start, end int) *Healthcheck {
+func (b *builder) healthcheck(flags []givenFlag, start, end int) *Healthcheck {
 	b.checkFlags(flags, flagSpec{"interval", stringFlag}, flagSpec{"timeout", stringFlag},
 		flagSpec{"start-period", stringFlag}, flagSpec{"start-interval", stringFlag}, flagSpec{"retries", stringFlag})
 	i := start
@@ -192,7 +192,7 @@ func (b *builder) healthcheck(flags []flag, start, end int) *Healthcheck {
 	return h
 }
 
-func (b *builder) duration(flags []flag, name string) time.Duration {
+func (b *builder) duration(flags []givenFlag, name string) time.Duration {
 	w := b.flagValue(flags, name)
 	if w.Text == "" {
 		return 0
@@ -207,7 +207,7 @@ func (b *builder) duration(flags []flag, name string) time.Duration {
 	return d
 }
 
-func (b *builder) retries(flags []flag) int {
+func (b *builder) retries(flags []givenFlag) int {
 	w := b.flagValue(flags, "retries")
 	if w.Text == "" {
 		return 0

@@ -159,12 +159,12 @@ func (m *Mount) set(f mountField, value string) *mountError {
 		m.ReadOnly = !m.ReadOnly
 	case "required":
 		if m.Type != MountSecret && m.Type != MountSSH {
-			return f.notFor(m.Type)
+			return m.notFor(f)
 		}
 		m.Required, err = f.truth(value)
 	case "size":
 		if m.Type != MountTmpfs {
-			return f.notFor(m.Type)
+			return m.notFor(f)
 		}
 		m.Size, err = f.size(value)
 	case "mode":
@@ -183,15 +183,15 @@ func (m *Mount) check() *mountError {
 		switch f.key {
 		case "mode", "uid", "gid":
 			if m.Type == MountBind || m.Type == MountTmpfs {
-				return f.notFor(m.Type)
+				return m.notFor(f)
 			}
 		case "sharing":
 			if m.Type != MountCache {
-				return f.notFor(m.Type)
+				return m.notFor(f)
 			}
 		case "from":
 			if m.Type == MountSecret && m.From != "" {
-				return f.notFor(m.Type)
+				return m.notFor(f)
 			}
 		}
 	}
@@ -206,12 +206,17 @@ func (m *Mount) check() *mountError {
 	return nil
 }
 
-func (f mountField) notFor(mountType string) *mountError {
+// notFor says that the option f does not go with the type known so far.
+func (m *Mount) notFor(f mountField) *mountError {
+	at := slices.IndexFunc(m.fields, func(f mountField) bool { return f.key == "type" })
 	hint := ""
-	if mountType == MountBind {
+	switch {
+	case at < 0:
+		hint = "without type=, it is " + MountBind
+	case at > slices.Index(m.fields, f):
 		hint = "type= comes first"
 	}
-	return &mountError{f, fmt.Sprintf("the option %s does not go with type=%s", f.key, mountType), hint}
+	return &mountError{f, fmt.Sprintf("the option %s does not go with type=%s", f.key, m.Type), hint}
 }
 
 func (f mountField) oneOf(value string, options ...string) *mountError {

@@ -8,11 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-const bom = "\uFEFF"
-
 // Parse reads a Dockerfile. The name is used in messages only. An error is an [ErrorList] with all errors found, in
 // order of position; the tree is then nil.
 func Parse(name string, src []byte) (*File, error) {
+	src = bytes.TrimPrefix(src, []byte("\uFEFF")) // a byte-order mark
 	p := newParser(newSource(name, string(src)), '\\')
 	if i := bytes.IndexByte(src, 0); i >= 0 {
 		p.fail(i, "the file holds a NUL byte, so it is not a Dockerfile", nulHint(src))
@@ -72,11 +71,7 @@ type parser struct {
 }
 
 func newParser(src *source, escape byte) *parser {
-	p := &parser{src: src, text: src.text, escape: escape}
-	if strings.HasPrefix(p.text, bom) {
-		p.off = len(bom)
-	}
-	return p
+	return &parser{src: src, text: src.text, escape: escape}
 }
 
 func (p *parser) fail(off int, msg, hint string) {
@@ -105,13 +100,13 @@ func (p *parser) file() *File {
 			f.MetaArgs = append(f.MetaArgs, arg)
 		case !orphaned:
 			orphaned = true
-			p.fail(n.start, n.keyword+" stands before the first FROM", "only ARG and comments may stand before FROM")
+			p.fail(n.start, n.keyword+" comes before the first FROM", "only ARG and comments may")
 		}
 	}
 	switch {
 	case len(p.errs) > 0:
 	case !seen:
-		p.fail(min(len(bom), len(p.text))*btoi(strings.HasPrefix(p.text, bom)), "the file holds no instructions", "a Dockerfile begins with FROM")
+		p.fail(0, "the file holds no instructions", "a Dockerfile begins with FROM")
 	case stage == nil:
 		p.fail(f.MetaArgs[0].start, "the file holds no FROM", "a Dockerfile needs at least one stage")
 	}
@@ -236,13 +231,6 @@ func trimSpace(text string, start, end int) (int, int) {
 }
 
 func before(a, b Pos) bool { return a.Line < b.Line || a.Line == b.Line && a.Column < b.Column }
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
 
 func nulHint(src []byte) string {
 	if bytes.HasPrefix(src, []byte{0xff, 0xfe}) || bytes.HasPrefix(src, []byte{0xfe, 0xff}) {

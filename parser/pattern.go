@@ -65,9 +65,12 @@ func (p pattern) match(s string, longest, backwards bool) int {
 				return best
 			}
 		}
-		r, n := utf8.DecodeRuneInString(s[done*btoi(!backwards):])
+		var r rune
+		var n int
 		if backwards {
 			r, n = utf8.DecodeLastRuneInString(s[:len(s)-done])
+		} else {
+			r, n = utf8.DecodeRuneInString(s[done:])
 		}
 		if n == 0 || !p.step(now, next, r) {
 			return best

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-func (b *builder) run(flags []flag, start, end int) *Run {
+func (b *builder) run(flags []givenFlag, start, end int) *Run {
 	b.checkFlags(flags, flagSpec{"mount", listFlag}, flagSpec{"network", stringFlag},
 		flagSpec{"security", stringFlag}, flagSpec{"device", listFlag})
 	r := &Run{node: b.n, Command: b.command(start, end), Network: "default", Security: "sandbox"}
@@ -32,7 +32,7 @@ func (b *builder) run(flags []flag, start, end int) *Run {
 }
 
 // oneOf reads a flag that has a few values only.
-func (b *builder) oneOf(flags []flag, name string, value *string, options ...string) {
+func (b *builder) oneOf(flags []givenFlag, name string, value *string, options ...string) {
 	for _, f := range flags {
 		if f.name != name || !f.hasValue {
 			continue
@@ -51,7 +51,7 @@ func didYouMean(word string, options []string) string {
 	return ""
 }
 
-func (b *builder) copy(flags []flag, start, end int) *Copy {
+func (b *builder) copy(flags []givenFlag, start, end int) *Copy {
 	b.checkFlags(flags, flagSpec{"from", stringFlag}, flagSpec{"chown", stringFlag}, flagSpec{"chmod", stringFlag},
 		flagSpec{"link", boolFlag}, flagSpec{"parents", boolFlag}, flagSpec{"exclude", listFlag})
 	c := &Copy{node: b.n, From: b.flagValue(flags, "from"), Parents: isTrue(flagBool(flags, "parents"))}
@@ -62,7 +62,7 @@ func (b *builder) copy(flags []flag, start, end int) *Copy {
 	return c
 }
 
-func (b *builder) add(flags []flag, start, end int) *Add {
+func (b *builder) add(flags []givenFlag, start, end int) *Add {
 	b.checkFlags(flags, flagSpec{"keep-git-dir", boolFlag}, flagSpec{"checksum", stringFlag}, flagSpec{"unpack", boolFlag},
 		flagSpec{"chown", stringFlag}, flagSpec{"chmod", stringFlag}, flagSpec{"link", boolFlag}, flagSpec{"exclude", listFlag})
 	return &Add{
@@ -72,7 +72,7 @@ func (b *builder) add(flags []flag, start, end int) *Add {
 }
 
 // paths reads what COPY and ADD have in common.
-func (b *builder) paths(flags []flag, start, end int) Paths {
+func (b *builder) paths(flags []givenFlag, start, end int) Paths {
 	words, isJSON, ok := b.list(start, end)
 	p := Paths{
 		JSON: isJSON, Chown: b.flagValue(flags, "chown"), Chmod: b.flagValue(flags, "chmod"),

@@ -2,10 +2,12 @@ package parser
 
 import "strings"
 
-// nearest gives the option closest to word, or "" if none is closer than three changes. Case does not count; the
-// option's own spelling is returned.
-func nearest(word string, options []string) string {
-	best, bestDist := "", 3
+// nearest gives the option closest to word, or "" if none is close: two changes at most, and no more than half of word.
+// Case does not count; the option's own spelling is returned.
+func nearest(word string, options []string) string { return nearestWithin(word, options, 2) }
+
+func nearestWithin(word string, options []string, changes int) string {
+	best, bestDist := "", min(changes, len(word)/2)+1
 	w := strings.ToLower(word)
 	for _, o := range options {
 		if d := distance(w, strings.ToLower(o), bestDist); d < bestDist && d < len(o) {
