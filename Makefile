@@ -1,0 +1,110 @@
+# make help lists the targets.
+
+SHELL   := /bin/sh
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BINDIR   = $(PREFIX)/bin
+MANDIR   = $(PREFIX)/share/man
+BASHDIR  = $(PREFIX)/share/bash-completion/completions
+ZSHDIR   = $(PREFIX)/share/zsh/site-functions
+FISHDIR  = $(PREFIX)/share/fish/vendor_completions.d
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# Static, and the same bytes wherever and whenever it is built: no C, no paths,
+# no build id, nothing of the version control but VERSION.
+GOENV    = CGO_ENABLED=0
+GOBUILD  = $(GOENV) $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
+
+MANPAGES = $(sort $(wildcard docs/man/*.1))
+FUZZTIME ?= 30s
+BATS     ?= bats
+TESTS    ?= test/bats
+
+.PHONY: all
+all: build
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: go ## build the binary bin/virga
+	@mkdir -p bin
+	$(GOBUILD) -o bin/virga ./cmd/virga
+
+.PHONY: install
+install: build ## install binary, manual and completions below DESTDIR/PREFIX
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
+	install -m 755 bin/virga '$(DESTDIR)$(BINDIR)/virga'
+	install -m 644 $(MANPAGES) '$(DESTDIR)$(MANDIR)/man1'
+	bin/virga completion bash >'$(DESTDIR)$(BASHDIR)/virga'
+	bin/virga completion zsh >'$(DESTDIR)$(ZSHDIR)/_virga'
+	bin/virga completion fish >'$(DESTDIR)$(FISHDIR)/virga.fish'
+
+.PHONY: uninstall
+uninstall: ## remove what install installed
+	rm -f '$(DESTDIR)$(BINDIR)/virga' '$(DESTDIR)$(BASHDIR)/virga' '$(DESTDIR)$(ZSHDIR)/_virga' '$(DESTDIR)$(FISHDIR)/virga.fish'
+	cd '$(DESTDIR)$(MANDIR)/man1' && rm -f $(notdir $(MANPAGES))
+
+.PHONY: demo
+demo: build ## base image, build and run, as a normal user, no registry
+	@sh test/need.sh demo
+	@examples/demo.sh bin/virga
+
+.PHONY: test
+test: unit bats ## unit tests, then bats as a normal user
+
+.PHONY: unit
+unit: go ## unit tests
+	$(GO) test ./...
+
+.PHONY: race
+race: go ## unit tests with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+.PHONY: bats
+bats: build ## the command from outside; TESTS=FILE... chooses
+	@sh test/need.sh bats
+	@test/bats/run $(TESTS)
+
+.PHONY: lint
+lint: go ## formatting, vet, layers, shell syntax; golangci-lint and shellcheck if present
+	@fmt=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')); \
+	    if [ -n "$$fmt" ]; then echo "gofmt is needed on:" $$fmt >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) test ./internal/layering
+	@sh test/lint.sh
+
+.PHONY: man
+man: build ## check the manual pages: syntax, and against --help
+	@sh test/man.sh $(MANPAGES)
+	$(GO) test -run 'TestManual' ./cmd/virga
+
+.PHONY: check
+check: lint reproducible unit ## lint, reproducible build, unit tests
+
+.PHONY: reproducible
+reproducible: go ## build twice in different places and compare
+	@sh test/reproducible.sh '$(VERSION)'
+
+.PHONY: bench
+bench: go ## Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: go ## every fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	    for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	        echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	    done; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: go
+go:
+	@command -v $(GO) >/dev/null || { echo "make: Go is missing: https://go.dev/dl/, $$(sed -n 's/^go //p' go.mod) or newer" >&2; exit 1; }
