@@ -1,6 +1,8 @@
 package layering
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,20 +43,27 @@ var homes = map[string][]string{
 // onlyStandard are packages that need nothing but the standard library.
 var onlyStandard = []string{"virga/parser"}
 
-// imports lists the direct imports of every package, without those of tests.
-func imports(t *testing.T) map[string][]string {
+// listed is what `go list -json` says about a package; tests are left out.
+type listed struct {
+	ImportPath, Dir  string
+	Imports, GoFiles []string
+}
+
+func list(t *testing.T) []listed {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
-	cmd.Dir = moduleRoot(t)
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports,GoFiles", "virga/...")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	all := map[string][]string{}
-	for line := range strings.Lines(string(out)) {
-		f := strings.Fields(line)
-		all[f[0]] = f[1:]
+	var all []listed
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var p listed
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
 	}
 	if len(all) < len(layers)/2 {
 		t.Fatalf("go list knows only %d packages", len(all))
@@ -62,20 +71,9 @@ func imports(t *testing.T) map[string][]string {
 	return all
 }
 
-func moduleRoot(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func TestArrowsPointDown(t *testing.T) {
-	for pkg, list := range imports(t) {
+	for _, p := range list(t) {
+		pkg := p.ImportPath
 		height, ok := layers[pkg]
 		switch {
 		case ok:
@@ -87,7 +85,7 @@ func TestArrowsPointDown(t *testing.T) {
 			t.Errorf("%s has no layer: add it here and in docs/architecture.md", pkg)
 			continue
 		}
-		for _, imp := range list {
+		for _, imp := range p.Imports {
 			if h, ok := layers[imp]; ok && h >= height {
 				t.Errorf("%s (layer %d) imports %s (layer %d)", pkg, height, imp, h)
 			}
@@ -99,8 +97,9 @@ func TestArrowsPointDown(t *testing.T) {
 }
 
 func TestDependenciesAreAtHome(t *testing.T) {
-	for pkg, list := range imports(t) {
-		for _, imp := range list {
+	for _, p := range list(t) {
+		pkg := p.ImportPath
+		for _, imp := range p.Imports {
 			for dep, home := range homes {
 				below := strings.HasSuffix(dep, "/") && strings.HasPrefix(imp+"/", dep)
 				if (imp == dep || below) && !slices.Contains(home, pkg) {
@@ -119,19 +118,14 @@ func TestDependenciesAreAtHome(t *testing.T) {
 // environment, and none calls the re-exec of containers/storage.
 func TestLibrariesStayQuiet(t *testing.T) {
 	banned := []string{"os.Exit(", "log.Fatal", "os.Getenv(", "os.LookupEnv(", "fmt.Print(", "fmt.Printf(", "fmt.Println(", "os.Stdout", "MaybeReexecUsingUserNamespace"}
-	root := moduleRoot(t)
 	seen := 0
-	for pkg := range layers {
-		files, err := filepath.Glob(filepath.Join(root, strings.TrimPrefix(pkg, "virga/"), "*.go"))
-		if err != nil {
-			t.Fatal(err)
+	for _, p := range list(t) {
+		if _, ok := layers[p.ImportPath]; !ok {
+			continue
 		}
-		for _, f := range files {
-			if strings.HasSuffix(f, "_test.go") {
-				continue
-			}
+		for _, f := range p.GoFiles {
 			seen++
-			checkFile(t, root, f, banned)
+			checkFile(t, p.ImportPath, filepath.Join(p.Dir, f), banned)
 		}
 	}
 	if seen == 0 {
@@ -139,7 +133,7 @@ func TestLibrariesStayQuiet(t *testing.T) {
 	}
 }
 
-func checkFile(t *testing.T, root, file string, banned []string) {
+func checkFile(t *testing.T, pkg, file string, banned []string) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +144,7 @@ func checkFile(t *testing.T, root, file string, banned []string) {
 		code, _, _ := strings.Cut(line, "//")
 		for _, word := range banned {
 			if strings.Contains(code, word) {
-				rel, _ := filepath.Rel(root, file)
-				t.Errorf("%s:%d: %s in a library", rel, n, strings.TrimSuffix(word, "("))
+				t.Errorf("%s: %s:%d: %s in a library", pkg, filepath.Base(file), n, strings.TrimSuffix(word, "("))
 			}
 		}
 	}
