@@ -173,7 +173,7 @@ type Paths struct {
 	Link    bool
 	Exclude []Word // patterns, never expanded
 
-	args string // as written, if there are heredocs
+	args string // as written, if there are heredocs or what looks like them
 }
 
 // Copy is COPY [--from=..] [--chown=..] [--chmod=..] [--link] [--parents] [--exclude=..]... SRC... DEST.
@@ -212,6 +212,8 @@ type ArgDef struct {
 type Pair struct {
 	Key, Value Word
 	Legacy     bool // written NAME VALUE
+
+	gap string // the blanks between them then
 }
 
 // Env is ENV NAME=VALUE... or ENV NAME VALUE.

@@ -110,7 +110,7 @@ func (b *builder) legacyPair(start, end int, usage string) []Pair {
 		b.fail(start, fmt.Sprintf("%s %s has no value", b.n.keyword, shorten(b.n.logical[start:end])), usage)
 		return nil
 	}
-	return []Pair{{Key: b.n.word(start, i), Value: b.n.word(v, end), Legacy: true}}
+	return []Pair{{Key: b.n.word(start, i), Value: b.n.word(v, end), Legacy: true, gap: b.n.logical[i:v]}}
 }
 
 func (b *builder) expose(start, end int) *Expose {

@@ -263,7 +263,10 @@ func (p *printer) pairs(pairs []Pair) string {
 	texts := make([]string, len(pairs))
 	for i, v := range pairs {
 		texts[i] = v.Key.Text + "=" + v.Value.Text
-		if v.Legacy {
+		switch {
+		case v.Legacy && strings.ContainsAny(v.Key.Text, "\\`'\""): // with one blank it might be one word
+			texts[i] = v.Key.Text + v.gap + v.Value.Text
+		case v.Legacy:
 			texts[i] = v.Key.Text + " " + v.Value.Text
 		}
 	}

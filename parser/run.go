@@ -79,9 +79,11 @@ func (b *builder) paths(flags []givenFlag, start, end int) Paths {
 		Link: isTrue(flagBool(flags, "link")), Exclude: b.flagValues(flags, "exclude"),
 	}
 	if ok && !isJSON {
+		if strings.Contains(b.n.logical[start:end], "<<") {
+			p.args = b.n.logical[start:end]
+		}
 		if spans := b.heredocs(start, end); len(spans) > 0 {
 			b.files(&p, words, spans)
-			p.args = b.n.logical[start:end]
 			return p
 		}
 	}
