@@ -1,0 +1,273 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// Policy says what Collect may take besides what nothing refers to. The zero
+// value takes that alone: the cache keeps all its states.
+type Policy struct {
+	All         bool      // states that are not part of an image too
+	Until       time.Time // states not used since; with All only those of them
+	KeepStorage int64     // then, until all is no larger, the states used longest ago; 0: no bound
+	ResetCache  bool      // every state
+	Mounts      bool      // cache directories that nobody uses
+	DryRun      bool      // change nothing, say what would be freed
+}
+
+// Freed is what Collect took, or would take.
+type Freed struct {
+	Trees, Blobs, States, Mounts int
+	Bytes                        int64
+}
+
+// Collect removes what nothing needs: trees and blobs that no image, no state
+// and no live process refers to, states that lost their trees, and those that
+// the policy gives up. Deleted images go with their trees. It first reads
+// without a lock, then takes the lock alone to look at what has changed since
+// and to rename what goes, and deletes that afterwards.
+func (s *Store) Collect(ctx context.Context, p Policy) (Freed, error) {
+	if !p.DryRun {
+		if err := s.sweep(ctx); err != nil {
+			s.log.Warn("clean storage", "err", err)
+		}
+	}
+	c, err := s.scan(ctx, nil)
+	if err != nil {
+		return Freed{}, fmt.Errorf("collect garbage: %w", err)
+	}
+	victims := s.choose(c, p)
+	if p.DryRun {
+		return s.outcome(c, victims), nil
+	}
+	freed, err := s.collect(ctx, p, c, victims)
+	if err != nil {
+		return freed, fmt.Errorf("collect garbage: %w", err)
+	}
+	return freed, nil
+}
+
+// choose returns the paths of the states to give up.
+func (s *Store) choose(c *contents, p Policy) map[string]bool {
+	victims := map[string]bool{}
+	r := s.fixedRefs(c)
+	var kept []string
+	for path, st := range c.states {
+		old := p.Until.IsZero() || st.used.Before(p.Until)
+		switch {
+		case st.bad, p.ResetCache, !c.have(st.chain),
+			p.All && old && !r.all(st.chain),
+			!p.All && !p.Until.IsZero() && old:
+			victims[path] = true
+		default:
+			kept = append(kept, path)
+		}
+	}
+	if p.KeepStorage <= 0 {
+		return victims
+	}
+	for _, path := range kept {
+		r.addState(c.states[path], 1)
+	}
+	slices.SortFunc(kept, func(a, b string) int { return c.states[a].used.Compare(c.states[b].used) })
+	for _, path := range kept {
+		if r.bytes <= p.KeepStorage {
+			break
+		}
+		r.addState(c.states[path], -1)
+		victims[path] = true
+	}
+	return victims
+}
+
+// have reports whether all trees are in storage.
+func (c *contents) have(ids []TreeID) bool {
+	return !slices.ContainsFunc(ids, func(id TreeID) bool { return c.trees[id] == nil })
+}
+
+// needs counts references with the given states left out.
+func (s *Store) needs(c *contents, victims map[string]bool) *refs {
+	r := s.fixedRefs(c)
+	for path, st := range c.states {
+		if !victims[path] {
+			r.addState(st, 1)
+		}
+	}
+	return r
+}
+
+// outcome counts what would go.
+func (s *Store) outcome(c *contents, victims map[string]bool) Freed {
+	r := s.needs(c, victims)
+	f := Freed{States: len(victims)}
+	for id, t := range c.trees {
+		if r.trees[id] == 0 {
+			f.Trees++
+			f.Bytes += t.bytes
+		}
+	}
+	for d, n := range c.blobs {
+		if r.blobs[d] == 0 {
+			f.Blobs++
+			f.Bytes += n
+		}
+	}
+	return f
+}
+
+// collect does it: before is what choose saw.
+func (s *Store) collect(ctx context.Context, p Policy, before *contents, victims map[string]bool) (Freed, error) {
+	trash, err := s.tempName("trash")
+	if err != nil {
+		return Freed{}, err
+	}
+	if err := os.Mkdir(trash, 0o700); err != nil {
+		return Freed{}, err
+	}
+	freed, err := s.renameGarbage(ctx, p, before, victims, trash)
+	return freed, errors.Join(err, RemoveTree(ctx, trash))
+}
+
+// renameGarbage moves what goes into trash, under the lock. States go before
+// the trees they name, so that a crash leaves no state without trees.
+func (s *Store) renameGarbage(ctx context.Context, p Policy, before *contents, victims map[string]bool, trash string) (Freed, error) {
+	unlock, err := s.lock(ctx, true)
+	if err != nil {
+		return Freed{}, err
+	}
+	defer unlock()
+	now, err := s.scan(ctx, before)
+	if err != nil {
+		return Freed{}, err
+	}
+	for path := range victims {
+		was, is := before.states[path], now.states[path]
+		if is == nil || !p.ResetCache && !is.used.Equal(was.used) {
+			delete(victims, path) // gone or used again meanwhile
+		}
+	}
+	freed := s.outcome(now, victims)
+	for path := range victims {
+		if err := removeFile(path); err != nil {
+			return Freed{}, err
+		}
+	}
+	r := s.needs(now, victims)
+	for id := range now.trees {
+		if r.trees[id] == 0 {
+			if err := os.Rename(s.treeDir(id), trash+"/"+string(id)); err != nil {
+				return freed, err
+			}
+			delete(now.trees, id)
+		}
+	}
+	for d := range now.blobs {
+		if r.blobs[d] == 0 {
+			if err := os.Rename(s.blobPath(d), trash+"/"+d.Encoded()+".blob"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return freed, err
+			}
+		}
+	}
+	for _, rec := range now.deleted {
+		if !now.have(rec.img.trees()) {
+			if err := removeFile(rec.path); err != nil {
+				return freed, err
+			}
+		}
+	}
+	if p.Mounts {
+		if freed.Mounts, err = s.renameMounts(ctx, now, trash, &freed.Bytes); err != nil {
+			return freed, err
+		}
+	}
+	return freed, errors.Join(s.mend(now), s.removeKeyLocks())
+}
+
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// renameMounts takes the cache directories that no live process uses.
+func (s *Store) renameMounts(ctx context.Context, c *contents, trash string, bytes *int64) (int, error) {
+	entries, err := os.ReadDir(s.path(mountsDir))
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, e := range entries {
+		if c.pins["m-"+e.Name()] {
+			continue
+		}
+		dir := s.path(mountsDir, e.Name())
+		if size, _, err := measure(ctx, dir); err == nil {
+			*bytes += size
+		}
+		if err := os.Rename(dir, trash+"/mount-"+e.Name()); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// mend makes what is derived from the image records agree with them: a
+// process may have been killed between the two.
+func (s *Store) mend(c *contents) error {
+	links := map[string]bool{}
+	for _, rec := range c.images {
+		ref, err := rec.img.Reference()
+		if err != nil {
+			return err
+		}
+		links[fileName(ref)] = true
+		if err := s.link(ref, rec.img.one()); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(s.path(imgDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink != 0 && !links[e.Name()] {
+			if err := removeFile(s.path(imgDir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return s.rebuildIndex(c.images)
+}
+
+// removeKeyLocks removes the files of key locks that nobody holds. The lock
+// held alone keeps everybody from taking one meanwhile.
+func (s *Store) removeKeyLocks() error {
+	if s.noLock {
+		return nil
+	}
+	entries, err := os.ReadDir(s.path(locksDir))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := s.path(locksDir, e.Name())
+		unlock, err := tryLockFile(path)
+		if err != nil {
+			continue // in use
+		}
+		err = removeFile(path)
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

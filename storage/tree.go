@@ -1,0 +1,335 @@
+package storage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"virga/fakeroot"
+)
+
+// Names in a tree's directory.
+const (
+	filesDir   = "fs"
+	treeFile   = "tree.json"
+	ownersFile = "owners.json"
+)
+
+// TreeID names a tree: 64 hexadecimal digits for a base (BaseID), 32 for what
+// an instruction made (NewTreeID).
+type TreeID string
+
+// BaseID returns the name of the tree that unpacking layers with these diff
+// IDs, bottom first, gives. flavor tells apart kinds of unpacking that give
+// different files ("" for a user's, others for example with real owners).
+func BaseID(diffIDs []digest.Digest, flavor string) TreeID {
+	h := sha256.New()
+	fmt.Fprintf(h, "virga base tree 1\n%s\n", flavor)
+	for _, d := range diffIDs {
+		fmt.Fprintln(h, d)
+	}
+	return TreeID(hex.EncodeToString(h.Sum(nil)))
+}
+
+// NewTreeID returns a name that no tree has.
+func NewTreeID() TreeID { return TreeID(randomHex(16)) }
+
+func (id TreeID) check() error {
+	if _, err := hex.DecodeString(string(id)); err != nil || len(id) < 16 || len(id) > 64 {
+		return fmt.Errorf("tree id %q: not 16 to 64 hexadecimal digits", string(id))
+	}
+	return nil
+}
+
+// Layer is a tree, or one of the layers it was flattened from, as a tar file.
+type Layer struct {
+	DiffID    digest.Digest `json:"diffID"`              // of the tar
+	Digest    digest.Digest `json:"digest,omitempty"`    // of the blob as pulled or packed; the blob may be gone
+	Size      int64         `json:"size,omitempty"`      // of the blob
+	MediaType string        `json:"mediaType,omitempty"` // of the blob
+}
+
+// Tree describes a tree.
+type Tree struct {
+	ID      TreeID    `json:"id"`
+	Layers  []Layer   `json:"layers,omitempty"` // bottom first; of what an instruction made at most one
+	Base    bool      `json:"base,omitempty"`   // the first of a chain: no whiteouts in it
+	Created time.Time `json:"created"`
+	Files   int64     `json:"files,omitempty"` // number of files and directories
+	Bytes   int64     `json:"bytes,omitempty"` // on disk
+	BootID  string    `json:"bootID,omitempty"`
+}
+
+func (s *Store) treeDir(id TreeID) string { return s.path(treesDir, string(id)) }
+
+// TreePath returns the directory of a tree's files. It does not say that the
+// tree is there; Pin does.
+func (s *Store) TreePath(id TreeID) string { return s.path(treesDir, string(id), filesDir) }
+
+// CommitTree moves the directory dir, made in a Work, into storage as the
+// tree meta.ID with the given owners, and pins it. If the tree exists, that is
+// returned and dir is discarded, now or by its Work's Close. Bytes and Files
+// are counted if meta has none.
+func (s *Store) CommitTree(ctx context.Context, dir string, meta Tree, owners fakeroot.Table) (*Tree, error) {
+	fail := func(err error) (*Tree, error) {
+		return nil, fmt.Errorf("store tree %s: %w", meta.ID, err)
+	}
+	if err := meta.ID.check(); err != nil {
+		return nil, err
+	}
+	if have, err := s.Tree(meta.ID); err == nil {
+		switch err := s.Pin(ctx, meta.ID); {
+		case err == nil:
+			return have, nil
+		case !errors.Is(err, ErrNotFound):
+			return fail(err)
+		}
+	} else if err := s.Pin(ctx, meta.ID); err != nil && !errors.Is(err, ErrNotFound) {
+		return fail(err) // else pinned before it is there: Collect sees the pin first
+	}
+	if meta.Bytes == 0 || meta.Files == 0 {
+		var err error
+		if meta.Bytes, meta.Files, err = measure(ctx, dir); err != nil {
+			return fail(err)
+		}
+	}
+	if meta.Created.IsZero() {
+		meta.Created = time.Now().UTC()
+	}
+	meta.BootID = s.me().bootID()
+	made, err := s.assemble(dir, meta, owners)
+	if err != nil {
+		return fail(err)
+	}
+	return s.install(ctx, made, &meta)
+}
+
+// assemble makes the tree's directory next to its final place; dir is moved
+// there.
+func (s *Store) assemble(dir string, meta Tree, owners fakeroot.Table) (made string, err error) {
+	if made, err = s.tempName("tree"); err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, RemoveTree(context.Background(), made))
+		}
+	}()
+	if err := os.Mkdir(made, 0o700); err != nil {
+		return "", err
+	}
+	if owners, err = moveFiles(dir, made+"/"+filesDir, owners); err != nil {
+		return "", err
+	}
+	table, err := encodeOwners(owners)
+	if err != nil {
+		return "", err
+	}
+	if err := makeFile(made+"/"+ownersFile, table, modePending, false); err != nil {
+		return "", err
+	}
+	record, err := json.Marshal(meta)
+	if err != nil {
+		return "", fmt.Errorf("BUG: %w", err)
+	}
+	if err := makeFile(made+"/"+treeFile, append(record, '\n'), modePending, false); err != nil {
+		return "", err
+	}
+	return made, nil
+}
+
+// moveFiles renames dir. That changes "..", so the kernel wants dir writable;
+// a root directory that is not is widened as everything else in a tree is.
+func moveFiles(dir, to string, owners fakeroot.Table) (fakeroot.Table, error) {
+	err := os.Rename(dir, to)
+	if !errors.Is(err, fs.ErrPermission) {
+		return owners, err
+	}
+	var st unix.Stat_t
+	if e := unix.Lstat(dir, &st); e != nil || st.Mode&0o700 == 0o700 {
+		return nil, err
+	}
+	if err := unix.Chmod(dir, st.Mode&0o7777|0o700); err != nil {
+		return nil, err
+	}
+	if owners = maps.Clone(owners); owners == nil {
+		owners = fakeroot.Table{}
+	}
+	if rec := owners["."]; !rec.HasPerm {
+		rec.Perm, rec.HasPerm = st.Mode&0o7777, true
+		owners["."] = rec
+	}
+	return owners, os.Rename(dir, to)
+}
+
+// install renames a made tree into place, or finds that another process was
+// first.
+func (s *Store) install(ctx context.Context, made string, meta *Tree) (*Tree, error) {
+	fail := func(err error) (*Tree, error) {
+		return nil, fmt.Errorf("store tree %s: %w", meta.ID, errors.Join(err, RemoveTree(context.WithoutCancel(ctx), made)))
+	}
+	place := s.treeDir(meta.ID)
+	err := os.Rename(made, place)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+		if have, err := s.Tree(meta.ID); err == nil {
+			return have, RemoveTree(context.WithoutCancel(ctx), made)
+		}
+		err = s.replaceTree(ctx, made, place)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	s.dirty.add(place+"/"+treeFile, false)
+	return meta, nil
+}
+
+// replaceTree puts a tree in place of one that is not to be trusted.
+func (s *Store) replaceTree(ctx context.Context, made, place string) error {
+	old, err := s.tempName("old")
+	if err != nil {
+		return err
+	}
+	unlock, err := s.lock(ctx, true)
+	if err != nil {
+		return err
+	}
+	err = os.Rename(place, old)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.Rename(made, place)
+	}
+	unlock()
+	return errors.Join(err, RemoveTree(context.WithoutCancel(ctx), old))
+}
+
+// Tree reads a tree's description. A tree that is not there, or was not
+// written out when its machine went down, gives a *MissingError.
+func (s *Store) Tree(id TreeID) (*Tree, error) {
+	t, durable, err := s.readTree(id)
+	if err != nil {
+		return nil, err
+	}
+	if !s.trusted(durable, t.BootID) {
+		return nil, &MissingError{Trees: []TreeID{id}}
+	}
+	return t, nil
+}
+
+func (s *Store) readTree(id TreeID) (t *Tree, durable bool, err error) {
+	if err := id.check(); err != nil {
+		return nil, false, err
+	}
+	data, st, err := readSmall(s.treeDir(id)+"/"+treeFile, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, &MissingError{Trees: []TreeID{id}}
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("tree %s: %w", id, err)
+	}
+	t = new(Tree)
+	if err := json.Unmarshal(data, t); err != nil || t.ID != id {
+		return &Tree{ID: id}, false, nil // cut off by a crash: there, and not to be trusted
+	}
+	return t, st.Mode&writeBits == 0, nil
+}
+
+// Owners reads the records of a tree's files.
+func (s *Store) Owners(id TreeID) (fakeroot.Table, error) {
+	if err := id.check(); err != nil {
+		return nil, err
+	}
+	data, _, err := readSmall(s.treeDir(id)+"/"+ownersFile, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &MissingError{Trees: []TreeID{id}}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("owners of tree %s: %w", id, err)
+	}
+	t, err := decodeOwners(data)
+	if err != nil {
+		return nil, fmt.Errorf("owners of tree %s: %w: %w", id, ErrCorrupt, err)
+	}
+	return t, nil
+}
+
+// SetLayer remembers the tar form of a tree that was packed: it replaces the
+// layer of equal diff ID, or the only layer, or is the first.
+func (s *Store) SetLayer(ctx context.Context, id TreeID, l Layer) error {
+	unlock, err := s.lock(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	t, durable, err := s.readTree(id)
+	if err != nil {
+		return err
+	}
+	at := len(t.Layers)
+	for i, have := range t.Layers {
+		if have.DiffID == l.DiffID {
+			at = i
+		}
+	}
+	switch {
+	case at < len(t.Layers):
+		t.Layers[at] = l
+	case t.Base && at > 0:
+		return fmt.Errorf("BUG: layer %s is none of base tree %s", l.DiffID, id)
+	default:
+		t.Layers = []Layer{l}
+	}
+	path := s.treeDir(id) + "/" + treeFile
+	if err := s.writeRecord(path, t, durable); err != nil {
+		return fmt.Errorf("remember layer of tree %s: %w", id, err)
+	}
+	if !durable {
+		s.dirty.add(path, false)
+	}
+	return nil
+}
+
+// measure counts the files below dir and what they take on disk. Names of
+// one inode count once.
+func measure(ctx context.Context, dir string) (bytes, files int64, err error) {
+	type inode struct{ dev, ino uint64 }
+	seen := map[inode]bool{}
+	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && p != dir {
+			return nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(p, &st); err != nil {
+			if err == unix.ENOENT {
+				return nil
+			}
+			return pathError("stat", p, err)
+		}
+		files++
+		if st.Nlink > 1 && !d.IsDir() {
+			key := inode{uint64(st.Dev), st.Ino}
+			if seen[key] {
+				return nil
+			}
+			seen[key] = true
+		}
+		bytes += st.Blocks * 512
+		return nil
+	})
+	return bytes, files, err
+}
