@@ -1,0 +1,222 @@
+package layer
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/pgzip"
+	"github.com/ulikunitz/xz"
+)
+
+// Compression is a way to store a layer.
+type Compression int
+
+// The compressions of layers. Bzip2 and Xz can only be read.
+const (
+	Uncompressed Compression = iota
+	Gzip
+	Zstd
+	Bzip2
+	Xz
+)
+
+func (c Compression) String() string {
+	switch c {
+	case Uncompressed:
+		return "none"
+	case Gzip:
+		return "gzip"
+	case Zstd:
+		return "zstd"
+	case Bzip2:
+		return "bzip2"
+	case Xz:
+		return "xz"
+	}
+	return fmt.Sprintf("Compression(%d)", int(c))
+}
+
+const (
+	defaultGzipLevel = 6
+	defaultZstdLevel = 3
+	// gzipBlock is what one processor compresses at a time. It shapes the output,
+	// so it must not depend on the machine.
+	gzipBlock = 1 << 20
+	// gzipBlocks in flight: enough for any machine's processors, in bounded memory.
+	gzipBlocks = 16
+	// maxZstdWindow is what zstd(1) accepts by default (--long=27).
+	maxZstdWindow = 128 << 20
+	inputBuffer   = 256 << 10
+)
+
+// Compress returns a writer that compresses to w with all processors. The
+// bytes depend on the input and the level alone. Close ends the stream, not w.
+// A level of 0 is the default one: 6 for gzip, 3 for zstd.
+func Compress(w io.Writer, c Compression, level int) (io.WriteCloser, error) {
+	switch c {
+	case Uncompressed:
+		return nopCloser{w}, nil
+	case Gzip:
+		if level == 0 {
+			level = defaultGzipLevel
+		}
+		zw, err := pgzip.NewWriterLevel(w, level)
+		if err != nil {
+			return nil, fmt.Errorf("compress: gzip level %d: %w", level, err)
+		}
+		if err := zw.SetConcurrency(gzipBlock, gzipBlocks); err != nil {
+			return nil, fmt.Errorf("compress: %w", err)
+		}
+		return zw, nil
+	case Zstd:
+		if level == 0 {
+			level = defaultZstdLevel
+		}
+		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)))
+	}
+	return nil, fmt.Errorf("compress: %v can only be read", c)
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// magics are the first bytes of compressed streams: RFC 1952 section 2.3.1, RFC 8878
+// section 3.1.1 (a frame, or the skippable frame that zstd:chunked may begin
+// with), bzip2's "BZh", the xz file format section 2.1.1.1.
+var magics = []struct {
+	prefix string
+	c      Compression
+}{
+	{"\x1f\x8b", Gzip},
+	{"\x28\xb5\x2f\xfd", Zstd},
+	{"\x50\x2a\x4d\x18", Zstd},
+	{"BZh", Bzip2},
+	{"\xfd7zXZ\x00", Xz},
+}
+
+func detect(head []byte) Compression {
+	for _, m := range magics {
+		if bytes.HasPrefix(head, []byte(m.prefix)) {
+			return m.c
+		}
+	}
+	return Uncompressed
+}
+
+// Decompress returns the uncompressed bytes of r, whose compression it tells
+// by the first bytes. Bytes that are none of gzip, zstd, bzip2 and xz are
+// returned as they are. What follows the last gzip member is ignored, as gzip(1) does.
+// Closing the result does not close r.
+func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
+	br := bufio.NewReaderSize(r, inputBuffer)
+	head, err := br.Peek(6)
+	if err != nil && err != io.EOF {
+		return nil, Uncompressed, err
+	}
+	c := detect(head)
+	zr, err := decompressor(br, c)
+	if err != nil {
+		return nil, c, fmt.Errorf("%v: %w", c, truncated(err))
+	}
+	if c != Uncompressed {
+		zr = &named{zr, c}
+	}
+	return zr, c, nil
+}
+
+func decompressor(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
+	switch c {
+	case Gzip:
+		return newGzipReader(br)
+	case Zstd:
+		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return nil, err
+		}
+		return zr.IOReadCloser(), nil
+	case Bzip2:
+		return io.NopCloser(bzip2.NewReader(br)), nil
+	case Xz:
+		zr, err := xz.ReaderConfig{DictCap: maxZstdWindow}.NewReader(br)
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(zr), nil
+	}
+	return io.NopCloser(br), nil
+}
+
+// named says in errors which decompressor met them.
+type named struct {
+	io.ReadCloser
+	c Compression
+}
+
+func (n *named) Read(p []byte) (int, error) {
+	m, err := n.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%v: %w", n.c, truncated(err))
+	}
+	return m, err
+}
+
+var errTruncated = errors.New("compressed data ends early")
+
+// truncated gives an unexpected end of compressed data words of its own, so that it
+// is not taken for the end of the archive inside.
+func truncated(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
+		return errTruncated
+	}
+	return err
+}
+
+// gzipReader reads the members of a gzip file one after the other.
+type gzipReader struct {
+	br *bufio.Reader
+	zr *gzip.Reader
+}
+
+func newGzipReader(br *bufio.Reader) (*gzipReader, error) {
+	zr, err := gzip.NewReader(br)
+	if err != nil {
+		return nil, err
+	}
+	zr.Multistream(false)
+	return &gzipReader{br, zr}, nil
+}
+
+func (g *gzipReader) Read(p []byte) (int, error) {
+	for {
+		n, err := g.zr.Read(p)
+		if err != io.EOF {
+			return n, err
+		}
+		if n > 0 {
+			return n, nil
+		}
+		head, err := g.br.Peek(2)
+		if len(head) < 2 && err != io.EOF {
+			return 0, err
+		}
+		if detect(head) != Gzip {
+			if _, err := io.Copy(io.Discard, g.br); err != nil {
+				return 0, err
+			}
+			return 0, io.EOF
+		}
+		if err := g.zr.Reset(g.br); err != nil {
+			return 0, truncated(err)
+		}
+		g.zr.Multistream(false)
+	}
+}
+
+func (g *gzipReader) Close() error { return g.zr.Close() }

@@ -1,0 +1,244 @@
+package layer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"runtime"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	// chunkSize is the unit in which uncompressed bytes travel between goroutines.
+	chunkSize = 256 << 10
+	// aheadChunks bounds what one layer may hold before its turn: 12 MiB.
+	aheadChunks = 48
+	// maxStreams bounds the layers that are decompressed at once.
+	maxStreams = 4
+)
+
+// DiffIDError says that the uncompressed bytes of a layer are not those that
+// the image's configuration names.
+type DiffIDError struct{ Want, Got digest.Digest }
+
+func (e *DiffIDError) Error() string {
+	return fmt.Sprintf("diff ID is %s, not %s as the image says", e.Got, e.Want)
+}
+
+// stream is the uncompressed bytes of one layer, made by two goroutines ahead of their
+// reader: one decompresses, one computes the digest.
+type stream struct {
+	cancel context.CancelFunc
+	made   chan chunk // decompressed
+	hashed chan chunk // and digested
+	gone   sync.WaitGroup
+	free   *sync.Pool
+
+	cur  chunk
+	rest []byte
+	err  error
+	sum  hash.Hash
+	size int64
+}
+
+// chunk is a piece of a stream. The last one has err set, io.EOF at the end.
+type chunk struct {
+	buf *[]byte
+	n   int
+	err error
+}
+
+func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool) *stream {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &stream{
+		cancel: cancel,
+		made:   make(chan chunk, 2),
+		hashed: make(chan chunk, aheadChunks),
+		free:   free,
+		sum:    sha256.New(),
+	}
+	s.gone.Add(2)
+	go func() {
+		defer s.gone.Done()
+		if err := s.inflate(ctx, b, p); err != nil {
+			s.send(ctx, s.made, chunk{err: err})
+		}
+	}()
+	go func() {
+		defer s.gone.Done()
+		s.digest(ctx)
+	}()
+	return s
+}
+
+func (s *stream) send(ctx context.Context, c chan<- chunk, v chunk) error {
+	select {
+	case c <- v:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// inflate sends the uncompressed bytes of a blob. It never returns nil.
+func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
+	rc, err := b.Open(ctx)
+	if err != nil {
+		return err
+	}
+	var once sync.Once
+	closeBlob := func() { once.Do(func() { rc.Close() }) }
+	defer closeBlob()
+	// A reader that does not mind its context is woken by closing it.
+	defer context.AfterFunc(ctx, closeBlob)()
+	var r io.Reader = rc
+	if p != nil {
+		r = &counted{rc, b.Digest, p}
+	}
+	zr, _, err := Decompress(r)
+	if err != nil {
+		return err
+	}
+	defer zr.Close()
+	for {
+		buf := s.free.Get().(*[]byte)
+		n, err := io.ReadFull(zr, *buf)
+		if err == io.ErrUnexpectedEOF {
+			err = io.EOF
+		}
+		if n > 0 {
+			if e := s.send(ctx, s.made, chunk{buf: buf, n: n}); e != nil {
+				return e
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *stream) digest(ctx context.Context) {
+	for {
+		select {
+		case c := <-s.made:
+			if c.buf != nil {
+				s.sum.Write((*c.buf)[:c.n])
+				s.size += int64(c.n)
+			}
+			if s.send(ctx, s.hashed, c) != nil || c.err != nil {
+				return
+			}
+		case <-ctx.Done():
+			s.send(ctx, s.hashed, chunk{err: ctx.Err()})
+			return
+		}
+	}
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	if len(s.rest) == 0 {
+		if err := s.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+func (s *stream) next() error {
+	if s.err != nil {
+		return s.err
+	}
+	if s.cur.buf != nil {
+		s.free.Put(s.cur.buf)
+	}
+	s.cur = <-s.hashed
+	s.err = s.cur.err
+	if s.cur.buf != nil {
+		s.rest = (*s.cur.buf)[:s.cur.n]
+	}
+	return s.err
+}
+
+// finish reads what follows the archive's end and returns digest and size of
+// the whole stream.
+func (s *stream) finish() (digest.Digest, int64, error) {
+	s.rest = nil
+	for s.err == nil {
+		s.next()
+	}
+	if s.err != io.EOF {
+		return "", 0, s.err
+	}
+	return digest.NewDigest(digest.SHA256, s.sum), s.size, nil
+}
+
+// close ends the goroutines; the stream may be read no more.
+func (s *stream) close() {
+	s.cancel()
+	s.gone.Wait()
+}
+
+type counted struct {
+	r     io.Reader
+	layer digest.Digest
+	p     Progress
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if n > 0 {
+		c.p.Unpacked(c.layer, int64(n))
+	}
+	return n, err
+}
+
+// ahead starts the streams of layers in order, a few before their turn.
+type ahead struct {
+	blobs    []Blob
+	progress Progress
+	open     []*stream
+	free     *sync.Pool
+	depth    int
+}
+
+// newChunks returns a store of buffers for chunks.
+func newChunks() *sync.Pool {
+	return &sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
+}
+
+func newAhead(blobs []Blob, p Progress) *ahead {
+	return &ahead{
+		blobs:    blobs,
+		progress: p,
+		depth:    min(max(runtime.GOMAXPROCS(0), 2), maxStreams),
+		free:     newChunks(),
+	}
+}
+
+// next returns the next layer's stream and starts its followers. The caller closes it.
+func (a *ahead) next(ctx context.Context) *stream {
+	for len(a.open) < a.depth && len(a.blobs) > 0 {
+		a.open = append(a.open, startStream(ctx, a.blobs[0], a.progress, a.free))
+		a.blobs = a.blobs[1:]
+	}
+	if len(a.open) == 0 {
+		panic(errors.New("BUG: more layers read than there are"))
+	}
+	s := a.open[0]
+	a.open = a.open[1:]
+	return s
+}
+
+// close ends the streams that were not taken.
+func (a *ahead) close() {
+	for _, s := range a.open {
+		s.close()
+	}
+}
