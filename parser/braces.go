@@ -144,10 +144,20 @@ func (e *expander) replace(start int, name string) (string, *expandError) {
 	if err != nil {
 		return "", err
 	}
-	return p.replace(value, word, all), nil
+	replaced, ok := p.replace(value, word, all)
+	if !ok {
+		return "", e.fail(start, "the value grows beyond %d bytes", maxReplaced)
+	}
+	return replaced, nil
 }
 
+// maxPattern bounds the length of a pattern; matching takes its length times that of the value.
+const maxPattern = 4096
+
 func (e *expander) pattern(text string, at int) (pattern, *expandError) {
+	if len(text) > maxPattern {
+		return nil, e.fail(at, "the pattern is longer than %d bytes", maxPattern)
+	}
 	p, bad := compilePattern(text, e.escape)
 	if bad == "" {
 		return p, nil

@@ -102,6 +102,8 @@ var expandCases = []struct {
 	{in: "${A:#x}", err: `":#" is not an operator`, col: 1},
 	{in: "${A/b}", err: "the second / of ${A/pattern/word} is missing", col: 1},
 	{in: "${A/b/c", err: "the } of ${ is missing", col: 1},
+	{in: strings.Repeat("${FILE//?/", 9) + "x" + strings.Repeat("}", 9), err: "the value grows beyond 1048576 bytes", col: 31},
+	{in: "${A#" + strings.Repeat("a", 5000) + "}", err: "the pattern is longer than 4096 bytes", col: 5},
 	{in: strings.Repeat("${A:-", 300) + strings.Repeat("}", 300), err: "nested too deeply", col: 1001},
 }
 

@@ -39,30 +39,33 @@ func compilePattern(text string, escape rune) (p pattern, bad string) {
 
 // prefix gives the length of the longest or shortest prefix of s that p matches, 0 if there is none.
 func (p pattern) prefix(s string, longest bool) int {
-	return max(p.match(s, longest, false), 0)
+	n, _ := p.match(s, longest, false)
+	return max(n, 0)
 }
 
 // suffix is prefix for the end of s.
 func (p pattern) suffix(s string, longest bool) int {
 	back := slices.Clone(p)
 	slices.Reverse(back)
-	return max(back.match(s, longest, true), 0)
+	n, _ := back.match(s, longest, true)
+	return max(n, 0)
 }
 
 func (g glyph) takes(r rune) bool { return g.kind == '?' || g.kind == 0 && g.r == r }
 
-// match gives the length of the longest or shortest prefix of s that p matches, or -1. Backwards it reads s from its end,
-// for a pattern that is reversed. It follows all ways through the pattern at once, so that no pattern is slow.
-func (p pattern) match(s string, longest, backwards bool) int {
+// match gives the length of the longest or shortest prefix of s that p matches, or -1; then final tells that no later
+// part of s can match either. Backwards it reads s from its end, for a pattern that is reversed. It follows all ways
+// through the pattern at once, so that no pattern is slow.
+func (p pattern) match(s string, longest, backwards bool) (best int, final bool) {
 	now, next := make([]bool, len(p)+1), make([]bool, len(p)+1)
 	now[0] = true
 	p.spread(now)
-	best, done := -1, 0
-	for {
+	best = -1
+	for done := 0; ; {
 		if now[len(p)] {
 			best = done
 			if !longest {
-				return best
+				return best, false
 			}
 		}
 		var r rune
@@ -72,12 +75,25 @@ func (p pattern) match(s string, longest, backwards bool) int {
 		} else {
 			r, n = utf8.DecodeRuneInString(s[done:])
 		}
-		if n == 0 || !p.step(now, next, r) {
-			return best
+		if n == 0 {
+			return best, best < 0 && p.inStar(now)
+		}
+		if !p.step(now, next, r) {
+			return best, false
 		}
 		now, next = next, now
 		done += n
 	}
+}
+
+// inStar tells whether a star is reached: the rest of p was then looked for everywhere behind.
+func (p pattern) inStar(states []bool) bool {
+	for j, g := range p {
+		if states[j] && g.kind == '*' {
+			return true
+		}
+	}
+	return false
 }
 
 // step goes over r from the states in now to those in next, and tells whether there are any.
@@ -106,17 +122,25 @@ func (p pattern) spread(states []bool) {
 	}
 }
 
-// replace puts word in the place of the first, or every, longest match in s.
-func (p pattern) replace(s, word string, all bool) string {
+// maxReplaced bounds the length of a replaced value: nested replacements multiply.
+const maxReplaced = 1 << 20
+
+// replace puts word in the place of the first, or every, longest match in s. ok is false if the value grows too long.
+func (p pattern) replace(s, word string, all bool) (value string, ok bool) {
 	var out strings.Builder
 	afterMatch := false
-	for i := 0; i <= len(s); {
-		n := p.match(s[i:], true, false)
+	for i := 0; i <= len(s) && out.Len() <= maxReplaced; {
+		n, final := p.match(s[i:], true, false)
+		if final {
+			out.WriteString(s[i:])
+			break
+		}
 		if n > 0 || n == 0 && !afterMatch {
 			out.WriteString(word)
 			i += n
 			if !all {
-				return out.String() + s[i:]
+				out.WriteString(s[i:])
+				break
 			}
 		}
 		if afterMatch = n > 0; afterMatch {
@@ -129,5 +153,5 @@ func (p pattern) replace(s, word string, all bool) string {
 		out.WriteString(s[i : i+size])
 		i += size
 	}
-	return out.String()
+	return out.String(), out.Len() <= maxReplaced
 }
