@@ -1,5 +1,150 @@
 package fakeroot
 
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
 // maxNotif is the size of the buffers for struct seccomp_notif and its
 // response; the kernel's are 80 and 24 bytes and may grow.
 const maxNotif = 256
+
+// notif is struct seccomp_notif with the struct seccomp_data in it.
+type notif struct {
+	id    uint64
+	pid   uint32 // the thread, in our PID namespace; 0 if not in it
+	flags uint32
+	nr    int32
+	audit uint32
+	ip    uint64
+	args  [6]uint64
+	_     [maxNotif - 80]byte
+}
+
+// notifReply is struct seccomp_notif_resp.
+type notifReply struct {
+	id    uint64
+	val   int64
+	errno int32
+	flags uint32
+	_     [maxNotif - 24]byte
+}
+
+// notifAddFd is struct seccomp_notif_addfd.
+type notifAddFd struct {
+	id         uint64
+	flags      uint32
+	srcfd      uint32
+	newfd      uint32
+	newfdFlags uint32
+}
+
+// reply is a handler's answer.
+type reply struct {
+	val   int64
+	errno unix.Errno
+	kind  replyKind
+}
+
+type replyKind int
+
+const (
+	answer  replyKind = iota // val, or errno if it is not 0
+	proceed                  // let the kernel do the call
+	sent                     // answered already (ADDFD with SEND)
+)
+
+var (
+	done  = reply{}
+	leave = reply{kind: proceed}
+)
+
+func value(v int64) reply        { return reply{val: v} }
+func failure(e unix.Errno) reply { return reply{errno: e} }
+func ioctl(fd int, req uintptr, arg unsafe.Pointer) unix.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
+	return errno
+}
+
+// errFinished says that no process is left under the filter.
+var errFinished = errors.New("no process is left under the filter")
+
+// receive waits for the next notification. A call whose thread died or was
+// interrupted meanwhile is skipped.
+func (w *worker) receive() error {
+	for {
+		if w.s.stopped.Load() {
+			return errFinished
+		}
+		// SECCOMP_IOCTL_NOTIF_RECV does not notice the end of the last process
+		// before Linux 6.11; poll(2) does since 5.9, and the timeout covers others.
+		fds := [1]unix.PollFd{{Fd: int32(w.listener), Events: unix.POLLIN}}
+		timeout := unix.Timespec{Nsec: 200e6}
+		n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), 1, uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
+		switch {
+		case errno != 0 && errno != unix.EINTR:
+			return fmt.Errorf("wait for seccomp notification: %w", errno)
+		case errno != 0 || n == 0:
+			continue
+		case fds[0].Revents&unix.POLLIN == 0:
+			return errFinished
+		}
+		w.req = notif{} // the kernel insists on zeroes
+		switch errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&w.req)); errno {
+		case 0:
+			return nil
+		case unix.ENOENT, unix.EINTR:
+		default:
+			return fmt.Errorf("receive seccomp notification: %w", errno)
+		}
+	}
+}
+
+// respond sends the answer; that the thread has died meanwhile is no error.
+func (w *worker) respond(r reply) error {
+	if r.kind == sent {
+		return nil
+	}
+	w.resp = notifReply{id: w.req.id, val: r.val}
+	if r.kind == proceed {
+		w.resp.val, w.resp.flags = 0, unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
+	} else if r.errno != 0 {
+		w.resp.val, w.resp.errno = 0, -int32(r.errno)
+	}
+	switch errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&w.resp)); errno {
+	case 0, unix.ENOENT, unix.EINPROGRESS:
+		return nil
+	default:
+		return fmt.Errorf("answer seccomp notification: %w", errno)
+	}
+}
+
+// alive reports whether the thread is still in the call, that is: whether what
+// was read under its number was its own. It must be asked after reading and
+// before anything is changed.
+func (w *worker) alive() bool {
+	return ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&w.req.id)) == 0
+}
+
+// addFd gives fd to the thread as the result of its call.
+func (w *worker) addFd(fd int, cloexec bool) reply {
+	a := notifAddFd{id: w.req.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcfd: uint32(fd)}
+	if cloexec {
+		a.newfdFlags = unix.O_CLOEXEC
+	}
+	n, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
+	if errno == unix.EINVAL { // before 5.14 there are two steps
+		a.flags = 0
+		n, _, errno = unix.RawSyscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
+		if errno == 0 {
+			return value(int64(n))
+		}
+	}
+	if errno != 0 {
+		return failure(errno)
+	}
+	return reply{kind: sent}
+}

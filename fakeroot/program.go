@@ -92,8 +92,8 @@ func (g *generator) program(native arch, here bool) {
 	}
 }
 
-// entry is a call in a section: its number and where its clauses start.
-type entry struct {
+// branch is a call in a section: its number and where its clauses start.
+type branch struct {
 	nr   uint32
 	body label
 }
@@ -105,17 +105,17 @@ func (g *generator) section(a arch, here bool) {
 		top = measureTop(top)
 	}
 	rules := rulesFor(g.options.Mode, g.options.Level, g.options.KeepSync, arches[a].cloneFlags)
-	var entries []entry
+	var entries []branch
 	bodies := make([]label, len(rules))
 	for i, r := range rules {
 		bodies[i] = g.asm.newLabel()
 		for _, name := range strings.Fields(r.calls) {
 			if nr, ok := callNumber(name, a); ok {
-				entries = append(entries, entry{nr, bodies[i]})
+				entries = append(entries, branch{nr, bodies[i]})
 			}
 		}
 	}
-	slices.SortFunc(entries, func(x, y entry) int { return cmp.Compare(x.nr, y.nr) })
+	slices.SortFunc(entries, func(x, y branch) int { return cmp.Compare(x.nr, y.nr) })
 	allow := g.asm.newLabel()
 	g.search(entries, allow)
 	for i, r := range rules {
@@ -127,7 +127,7 @@ func (g *generator) section(a arch, here bool) {
 }
 
 // search emits a binary search; the number is in the accumulator.
-func (g *generator) search(entries []entry, allow label) {
+func (g *generator) search(entries []branch, allow label) {
 	if len(entries) <= 2 {
 		for _, e := range entries {
 			g.asm.ifEqual(e.nr, e.body, next)
