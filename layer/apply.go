@@ -65,6 +65,14 @@ func archiveError(err error, n int) error {
 	return err
 }
 
+// contentError describes what stopped the reader inside a member.
+func contentError(err error) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("archive ends early")
+	}
+	return err
+}
+
 // add unpacks one member, whose content is read from r.
 func (t *tree) add(ctx context.Context, m *member, r io.Reader, ru rules, fixes *Fixes) error {
 	if !t.real && !ru.keepDev && strings.HasPrefix(m.name, "dev/") {
@@ -173,7 +181,7 @@ func (t *tree) addNode(ctx context.Context, parent *handle, base, path string, m
 		j.buf = t.writers.bufs.get(m.size)
 		j.data = (*j.buf)[:m.size]
 		if _, err := io.ReadFull(r, j.data); err != nil {
-			return failed("read", path, archiveError(err, 0))
+			return failed("read", path, contentError(err))
 		}
 	}
 	var left map[string][]byte
@@ -227,7 +235,7 @@ func copyAll(fd int, r io.Reader, size int64, buf []byte) error {
 	for size > 0 {
 		n, err := io.ReadFull(r, buf[:min(int64(len(buf)), size)])
 		if err != nil {
-			return archiveError(err, 0)
+			return contentError(err)
 		}
 		if err := writeAll(fd, buf[:n]); err != nil {
 			return err
