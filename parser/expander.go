@@ -30,8 +30,6 @@ type expandError struct {
 	msg, hint string
 }
 
-func (e *expandError) Error() string { return e.msg }
-
 const maxDepth = 200
 
 func (e *expander) fail(off int, format string, args ...any) *expandError {

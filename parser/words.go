@@ -2,7 +2,6 @@ package parser
 
 import (
 	"encoding/json"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -140,6 +139,3 @@ func (b *builder) list(start, end int) (words []Word, isJSON, ok bool) {
 	}
 	return words, true, true
 }
-
-// hasLine tells whether s holds a line break, which only JSON forms can bring in.
-func hasLine(s string) bool { return strings.ContainsAny(s, "\n\r") }
