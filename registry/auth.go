@@ -393,17 +393,22 @@ func (s *session) elsewhere(ctx context.Context, resp *http.Response) (*http.Res
 }
 
 // unauthorized is the error for a refusal that no credential changed.
-func (s *session) unauthorized(r call, te *transport.Error) *Error {
+func (s *session) unauthorized(r call, status *statusError) *Error {
 	e := &Error{Op: r.op, Object: r.object, Kind: ErrUnauthorized}
 	s.auth.mu.Lock()
 	stranger := s.auth.asked.IsZero() && s.auth.known[r.scope.repo].IsZero()
 	s.auth.mu.Unlock()
-	if stranger {
-		e.Err = fmt.Errorf("registry %s does not give it to strangers, or has no such image (%s)", s.end.host, diagnosis(te))
-		e.Advice = "check the name; for a private image: virga login " + s.end.host
-		return e
+	login := "virga login " + s.end.host
+	switch {
+	case stranger && r.scope.push:
+		e.Err = fmt.Errorf("registry %s takes nothing from strangers (%w)", s.end.host, status)
+		e.Advice = login
+	case stranger:
+		e.Err = fmt.Errorf("registry %s does not give it to strangers, or has no such image (%w)", s.end.host, status)
+		e.Advice = "check the name; for a private image: " + login
+	default:
+		e.Err = fmt.Errorf("registry %s refuses the credentials it was given (%w)", s.end.host, status)
+		e.Advice = "log in again, or ask for access: " + login
 	}
-	e.Err = fmt.Errorf("registry %s refuses the credentials it was given (%s)", s.end.host, diagnosis(te))
-	e.Advice = "log in again, or ask for access: virga login " + s.end.host
 	return e
 }

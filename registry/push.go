@@ -1,10 +1,15 @@
 package registry
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"net/http"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"virga/image"
 )
@@ -42,9 +47,115 @@ type Pushed struct {
 	Bytes                       int64         // uploaded
 }
 
-// Push uploads the blobs that the registry lacks, then the manifest, to ref's
-// tag (or to its digest, which must be the manifest's). Bytes that differ
-// from their descriptor are refused before the registry sees the end of them.
+// Push uploads the blobs that the registry lacks, several at once, then the
+// manifest, to ref's tag (or to its digest, which must be the manifest's).
+// Bytes that differ from their descriptor are refused before the registry
+// sees the end of them.
 func (c *Client) Push(ctx context.Context, ref image.Reference, img Image, opts PushOptions) (*Pushed, error) {
-	panic("BUG: not yet")
+	blobs, err := img.check(ref)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.primary(ref)
+	if err != nil {
+		return nil, err
+	}
+	p := pusher{repo: r, opts: opts, to: ref.String()}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.opts.MaxParallel)
+	for _, b := range blobs {
+		g.Go(func() error { return p.blob(gctx, b) })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	p.done.Digest, err = r.putManifest(ctx, ref, img.MediaType, img.Manifest)
+	return &p.done, err
+}
+
+// PushManifest uploads one manifest or index whose parts the registry has
+// already, and returns its digest.
+func (c *Client) PushManifest(ctx context.Context, ref image.Reference, mediaType string, manifest []byte) (digest.Digest, error) {
+	r, err := c.primary(ref)
+	if err != nil {
+		return "", err
+	}
+	return r.putManifest(ctx, ref, mediaType, manifest)
+}
+
+// primary is where ref is pushed to: never a mirror.
+func (c *Client) primary(ref image.Reference) (*repository, error) {
+	ends, err := c.endpoints(ref)
+	if err != nil {
+		return nil, err
+	}
+	e := ends[len(ends)-1]
+	return &repository{s: c.session(e), path: e.repo}, nil
+}
+
+// check compares the manifest with what comes along and returns the blobs to
+// upload, each once, the configuration last.
+func (img *Image) check(ref image.Reference) ([]Upload, error) {
+	bad := func(format string, a ...any) ([]Upload, error) {
+		return nil, fmt.Errorf("push %s: %w", ref, fmt.Errorf(format, a...))
+	}
+	if _, err := manifestType(img.MediaType, img.Manifest); err != nil {
+		return bad("manifest: %w", err)
+	}
+	m, err := parseImage(img.Manifest)
+	if err != nil {
+		return bad("manifest: %w", err)
+	}
+	conf := descriptor(m.Config)
+	if got := conf.Digest.Algorithm().FromBytes(img.Config); got != conf.Digest || int64(len(img.Config)) != conf.Size {
+		return bad("configuration is %s of %d bytes, the manifest says %s of %d", got, len(img.Config), conf.Digest, conf.Size)
+	}
+	given := make(map[digest.Digest]Upload, len(img.Layers))
+	for _, u := range img.Layers {
+		given[u.Digest] = u
+	}
+	var out []Upload
+	for _, l := range m.Layers {
+		d := descriptor(l)
+		u, ok := given[d.Digest]
+		switch {
+		case !ok || u.Open == nil:
+			return bad("layer %s is in the manifest, but not among the layers to push", d.Digest)
+		case u.Size != d.Size:
+			return bad("layer %s has %d bytes, the manifest says %d", d.Digest, u.Size, d.Size)
+		}
+		if !slices.ContainsFunc(out, func(o Upload) bool { return o.Digest == d.Digest }) {
+			out = append(out, u)
+		}
+	}
+	return append(out, Upload{Descriptor: conf, Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(img.Config)), nil
+	}}), nil
+}
+
+// putManifest uploads a manifest and compares the digest that the registry
+// computed with ours.
+func (r *repository) putManifest(ctx context.Context, ref image.Reference, mediaType string, body []byte) (digest.Digest, error) {
+	want := digest.FromBytes(body)
+	name := ref.Tag
+	if ref.Digest != "" {
+		if name = ref.Digest.String(); ref.Digest != want {
+			return "", fmt.Errorf("push %s: the manifest's digest is %s", ref, want)
+		}
+	}
+	c := call{
+		op: "push manifest of", object: ref.String(), method: http.MethodPut, url: r.manifestURL(name),
+		header: http.Header{"Content-Type": {mediaType}}, scope: scope{repo: r.path, push: true},
+		body: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		size: int64(len(body)), ok: []int{http.StatusCreated, http.StatusOK, http.StatusAccepted},
+	}
+	resp, err := r.s.do(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	discard(resp.Body)
+	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && got != want.String() {
+		return "", &Error{Op: c.op, Object: c.object, Kind: ErrCorrupt, Err: fmt.Errorf("the registry stored %s instead of %s", oneLine(got), want), Advice: hintCorrupt}
+	}
+	return want, nil
 }

@@ -78,7 +78,7 @@ func (s *session) newRequest(ctx context.Context, r call, authorization string) 
 	if authorization != "" && sameOrigin(r.url, s.base) {
 		req.Header.Set("Authorization", authorization)
 	}
-	if r.body == nil {
+	if r.body == nil || r.size == 0 {
 		return req, nil, nil
 	}
 	wrap := func() (*watchedUpload, error) {
@@ -192,21 +192,30 @@ func temporaryStatus(code int) bool {
 	return false
 }
 
+// statusError is the status of an answer and what the registry said with it.
+type statusError struct {
+	code int
+	text string
+}
+
+func (e *statusError) Error() string { return e.text }
+
 // refusal is the error for an answer that was not wanted.
 func (s *session) refusal(r call, te *transport.Error, after string) *Error {
-	e := &Error{Op: r.op, Object: r.object, Err: errors.New(diagnosis(te))}
+	status := &statusError{te.StatusCode, diagnosis(te)}
+	e := &Error{Op: r.op, Object: r.object, Err: status}
 	switch te.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return s.unauthorized(r, te)
+		return s.unauthorized(r, status)
 	case http.StatusNotFound:
 		e.Kind = ErrNotFound
-		e.Err = fmt.Errorf("not found in registry %s (%s)", s.end.host, diagnosis(te))
+		e.Err = fmt.Errorf("not found in registry %s (%w)", s.end.host, status)
 		e.Advice = "check the spelling of name and tag"
 	case http.StatusTooManyRequests:
 		e.Kind = ErrRateLimited
 		e.Advice = "wait a while; registries allow more to users who are logged in (virga login)"
 		if after != "" {
-			e.Err = fmt.Errorf("%w (retry after %s)", e.Err, after)
+			e.Err = fmt.Errorf("%w (retry after %s)", status, after)
 		}
 	default:
 		e.Kind = ErrProtocol

@@ -234,7 +234,9 @@ func TestResolveRefusesManifest(t *testing.T) {
 		{name: "foreign layer", body: layerOf(string(types.DockerForeignLayer)), kind: ErrUnsupported, says: "layer 1 is foreign"},
 		{name: "nondistributable zstd layer", body: layerOf("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"), kind: ErrUnsupported, says: "foreign"},
 		{name: "encrypted layer", body: layerOf(string(types.OCILayer) + "+encrypted"), kind: ErrUnsupported, says: "+encrypted"},
-		{name: "path-shaped layer digest", body: doc(func(m jsonObject) { m["layers"] = []any{jsonObject{"mediaType": types.OCILayer, "digest": "sha256:../../etc", "size": 1}} }), kind: ErrProtocol, says: "hex"},
+		{name: "path-shaped layer digest", body: doc(func(m jsonObject) {
+			m["layers"] = []any{jsonObject{"mediaType": types.OCILayer, "digest": "sha256:../../etc", "size": 1}}
+		}), kind: ErrProtocol, says: "hex"},
 		{name: "layer without digest", body: doc(func(m jsonObject) { m["layers"] = []any{jsonObject{"mediaType": types.OCILayer, "size": 1}} }), kind: ErrProtocol, says: "no digest"},
 		{name: "negative size", body: doc(func(m jsonObject) {
 			m["layers"] = []any{jsonObject{"mediaType": types.OCILayer, "digest": layer.Digest, "size": -1}}

@@ -53,9 +53,11 @@ func (t *transports) get(host string, insecure bool) (*http.Transport, error) {
 		ForceAttemptHTTP2:   true,
 		DisableCompression:  true, // bytes must be those that were digested
 		MaxIdleConnsPerHost: 16,
-		IdleConnTimeout:     30 * time.Second,
-		ReadBufferSize:      64 << 10,
-		WriteBufferSize:     64 << 10,
+		// A refusal of a large upload is to arrive before its bytes are sent.
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       30 * time.Second,
+		ReadBufferSize:        64 << 10,
+		WriteBufferSize:       64 << 10,
 	}
 	if t.pool == nil {
 		t.pool = make(map[poolKey]*http.Transport)
