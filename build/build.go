@@ -1,0 +1,276 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"virga/fakeroot"
+	"virga/image"
+	"virga/internal/inroot"
+	"virga/parser"
+	"virga/storage"
+)
+
+// CacheMode says how a build uses remembered results.
+type CacheMode int
+
+const (
+	CacheUse     CacheMode = iota // take results that are there, remember new ones
+	CacheOff                      // neither
+	CacheRebuild                  // run everything again and remember it
+)
+
+// Bases gives the images that FROM and COPY --from name. An image that is not
+// in storage is pulled.
+type Bases interface {
+	Base(ctx context.Context, ref image.Reference, want image.Platform) (*storage.Image, error)
+}
+
+// Reporter hears how a build goes on. Calls come from several goroutines.
+type Reporter interface {
+	// Started tells that an instruction is about to be worked on.
+	Started(Step)
+	// Done tells how it ended; err is nil on success.
+	Done(Step, error)
+}
+
+// Step is one instruction of one stage on its way.
+type Step struct {
+	Stage int    // number of the stage
+	Name  string // of the stage, or ""
+	Line  int    // in the Dockerfile
+	Text  string // the instruction on one line, variables replaced for display
+	Flag  byte   // '*' result taken from the cache, '.' computed, ' ' nothing to compute
+	Time  time.Duration
+}
+
+// Options are a build's inputs. The required ones are the arguments of Build.
+type Options struct {
+	Context    *inroot.Root // nil: no context
+	Dockerfile string       // its path below the context, "" if it lies elsewhere; for DOCKERFILE.dockerignore
+	Tags       []image.Reference
+	Args       map[string]string // --build-arg
+	Labels     map[string]string
+	Target     string
+	Platform   image.Platform // zero: the host's
+	Binds      []specs.Mount  // for RUN
+	Force      Force
+	Chroot     bool // real root: owners and devices are real
+	Cache      CacheMode
+	Jobs       int        // stages worked on at once; 0: as many as processors
+	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image
+	HostEnv    []string   // the caller's environment, for pass-through variables
+	Output     io.Writer  // what RUN commands print; nil: nowhere
+	Report     Reporter   // nil: nobody
+	Log        *slog.Logger
+}
+
+// Result is a finished build.
+type Result struct {
+	Image *storage.Image // as recorded, under the first tag
+	Runs  int            // RUN instructions executed under root emulation
+	Steps int            // instructions of the stages built
+}
+
+// Build runs the Dockerfile f and records the image of the target stage under
+// every tag. Nothing is recorded if it fails; what finished instructions made
+// stays in the cache.
+func Build(ctx context.Context, store *storage.Store, bases Bases, f *parser.File, o Options) (*Result, error) {
+	b, err := newBuilder(ctx, store, bases, f, o)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	res, err := b.build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if names := b.scope.unused(); len(names) > 0 {
+		b.log.Warn("build arguments not used by any ARG", "names", names)
+	}
+	return res, nil
+}
+
+// builder is one build.
+type builder struct {
+	Options
+	store  *storage.Store
+	bases  Bases
+	file   *parser.File
+	log    *slog.Logger
+	work   *storage.Work
+	scope  *scope
+	graph  *graph
+	from   []string // expanded image names of the stages
+	stages []*stage
+	ctxSrc *source // the context, opened on first use
+	tokens chan struct{}
+	snaps  atomic.Int64 // snapshots made, for their names
+
+	mu    sync.Mutex
+	roots []*inroot.Root // closed at the end
+	runs  int
+	steps int
+
+	levelOnce  sync.Once
+	levelFound fakeroot.Level
+}
+
+func newBuilder(ctx context.Context, store *storage.Store, bases Bases, f *parser.File, o Options) (*builder, error) {
+	if o.Platform == (image.Platform{}) {
+		o.Platform = image.Host()
+	}
+	if o.Jobs <= 0 {
+		o.Jobs = runtime.NumCPU()
+	}
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &builder{Options: o, store: store, bases: bases, file: f, log: o.Log, tokens: make(chan struct{}, o.Jobs)}
+	if err := b.plan(); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.work, err = store.NewWork(ctx); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// plan expands the FROM lines and finds out which stages are needed.
+func (b *builder) plan() error {
+	b.scope = newScope(b.Args, platformArgs(image.Host(), b.Platform, b.Target))
+	for _, a := range b.file.MetaArgs {
+		unset, err := b.scope.declare(a, nil)
+		if err != nil {
+			return err
+		}
+		b.warnUnset(a, unset)
+	}
+	for i, s := range b.file.Stages {
+		in, unset, err := s.From.Expand(b.scope.lookup(nil))
+		if err != nil {
+			return err
+		}
+		b.warnUnset(s.From, unset)
+		from := in.(*parser.From)
+		if from.Image.Text == "" {
+			return b.at(from, errors.New("the base image name is empty after substitution"))
+		}
+		b.from = append(b.from, from.Image.Text)
+		b.stages = append(b.stages, &stage{b: b, num: i, from: from, ast: s, scope: b.scope.stage(), done: make(chan struct{})})
+	}
+	var err error
+	b.graph, err = newGraph(b.file, b.from, func(string) bool { return false }, b.Target)
+	return err
+}
+
+func (b *builder) warnUnset(in parser.Instruction, names []string) {
+	for _, n := range names {
+		b.log.Warn(fmt.Sprintf("%s:%d: variable %q is not set, taken as empty", b.file.Name, in.Pos().Line, n))
+	}
+}
+
+func (b *builder) close() {
+	if b.ctxSrc != nil && b.ctxSrc.digests != nil {
+		if err := b.ctxSrc.digests.save(); err != nil {
+			b.log.Warn(err.Error())
+		}
+	}
+	for _, r := range b.roots {
+		r.Close()
+	}
+	if err := b.work.Close(); err != nil {
+		b.log.Warn(err.Error())
+	}
+}
+
+// build works on the target; the stages it needs start by themselves.
+func (b *builder) build(ctx context.Context) (*Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for i, want := range b.graph.wanted() {
+		if !want {
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := b.stages[i].start(ctx); err != nil {
+				cancel(err)
+			}
+		}()
+	}
+	wg.Wait()
+	target := b.stages[b.graph.target]
+	if target.err != nil {
+		return nil, b.firstError(ctx, target.err)
+	}
+	img, err := b.commit(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Image: img, Runs: b.runs, Steps: b.steps}, nil
+}
+
+// firstError prefers the failure that stopped the build to the cancellations
+// that followed from it.
+func (b *builder) firstError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// acquire waits for the right to work on something that takes time.
+func (b *builder) acquire(ctx context.Context) (release func(), err error) {
+	select {
+	case b.tokens <- struct{}{}:
+		return func() { <-b.tokens }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// InstructionError says which instruction of the Dockerfile a failure belongs
+// to.
+type InstructionError struct {
+	File string
+	In   parser.Instruction
+	Err  error
+}
+
+func (e *InstructionError) Error() string {
+	return fmt.Sprintf("%s:%d: %s: %v", e.File, e.In.Pos().Line, e.In.Keyword(), e.Err)
+}
+
+func (e *InstructionError) Unwrap() error { return e.Err }
+
+// at puts the place of in to err, once.
+func (b *builder) at(in parser.Instruction, err error) error {
+	var ie *InstructionError
+	var pe *parser.Error
+	if err == nil || errors.As(err, &ie) || errors.As(err, &pe) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &InstructionError{File: b.file.Name, In: in, Err: err}
+}
+
+// Force is the root emulation asked for.
+type Force struct {
+	Mode   fakeroot.Mode
+	Inject []fakeroot.Injection // --force-cmd
+}

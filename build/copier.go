@@ -1,0 +1,380 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"virga/fakeroot"
+	"virga/internal/inroot"
+)
+
+// copier writes matches below a destination in the stage's root, by the rules
+// of BuildKit's COPY:
+//
+//   - a directory's contents are copied, not the directory; a destination
+//     that does not exist is then created with mode 0755;
+//   - a file goes into an existing directory, or one named with a final slash;
+//   - below the destination a directory's mode and times are those of the
+//     source, also where it exists already;
+//   - a file replaces a file, link or empty directory; a directory never
+//     replaces a file, and a file never a directory with contents.
+type copier struct {
+	src   *source
+	dst   *inroot.Root
+	owner *fakeroot.Record // --chown; nil keeps the source's
+	chmod func(mode uint32, dir bool) uint32
+	// real sets owners on disk, for real root.
+	real bool
+	// placed collects the record of every path created or replaced.
+	placed fakeroot.Table
+	links  map[[2]uint64]string // source inode to first destination
+	times  []dirTime
+}
+
+type dirTime struct {
+	path string
+	st   unix.Stat_t
+}
+
+// copyTo copies m to dest, an absolute path in the root. isDir says that dest
+// is meant as a directory whatever is there now.
+func (c *copier) copyTo(ctx context.Context, m *match, dest string, isDir bool) error {
+	target, err := c.target(m, dest, isDir)
+	if err != nil {
+		return err
+	}
+	for i := range m.items {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		it := &m.items[i]
+		if err := c.item(it, target); err != nil {
+			return fmt.Errorf("copy %q to %q: %w", it.src, "/"+path.Join(target, it.rel), plain(err))
+		}
+	}
+	return nil
+}
+
+// plain drops the operation and path that os.PathError adds: the caller names
+// both better.
+func plain(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// target is the resolved path that stands for the match itself. Its parent
+// directories exist afterwards.
+func (c *copier) target(m *match, dest string, isDir bool) (string, error) {
+	if m.isDir() || isDir {
+		dir, err := c.ensureDir(dest)
+		if err != nil {
+			return "", err
+		}
+		if m.isDir() {
+			return dir, nil
+		}
+		return path.Join(dir, path.Base(m.name)), nil
+	}
+	p, err := c.dst.Resolve(dest, true, c.mkdir)
+	if err != nil {
+		return "", fmt.Errorf("destination %q: %w", dest, plain(err))
+	}
+	defer p.Close()
+	if st, err := p.Stat(); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return path.Join(p.Path, path.Base(m.name)), nil
+	}
+	return p.Path, nil
+}
+
+// ensureDir creates dest and its parents where they are missing and returns
+// its resolved path. What dest names must then be a directory.
+func (c *copier) ensureDir(dest string) (string, error) {
+	p, err := c.dst.Resolve(path.Join(dest, "x"), false, c.mkdir)
+	if errors.Is(err, unix.ENOTDIR) {
+		return "", fmt.Errorf("destination %q: cannot copy to non-directory", dest)
+	}
+	if err != nil {
+		return "", fmt.Errorf("destination %q: %w", dest, plain(err))
+	}
+	defer p.Close()
+	return path.Dir(p.Path), nil
+}
+
+// mkdir makes a missing parent directory: 0755, owned as --chown says.
+func (c *copier) mkdir(p *inroot.Place) error {
+	if err := unix.Mkdirat(p.Dir, p.Base, 0o755); err != nil && err != unix.EEXIST {
+		return err
+	}
+	var rec fakeroot.Record
+	if c.owner != nil {
+		rec = *c.owner
+	}
+	return c.own(p, rec)
+}
+
+// own records the owner of a place just written, and sets it as real root.
+func (c *copier) own(p *inroot.Place, rec fakeroot.Record) error {
+	c.placed[p.Path] = rec
+	if !c.real {
+		return nil
+	}
+	return unix.Fchownat(p.Dir, p.Base, int(rec.UID), int(rec.GID), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// item copies one object to target/rel.
+func (c *copier) item(it *item, target string) error {
+	if it.rel == "" && it.is(unix.S_IFDIR) {
+		return nil
+	}
+	p, err := c.dst.Resolve(path.Join(target, it.rel), false, nil)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	switch it.st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return c.dir(it, p)
+	case unix.S_IFREG:
+		return c.file(it, p)
+	case unix.S_IFLNK:
+		err = c.replace(p, func() error { return unix.Symlinkat(it.link, p.Dir, p.Base) })
+	case unix.S_IFIFO:
+		err = c.replace(p, func() error { return unix.Mknodat(p.Dir, p.Base, unix.S_IFIFO|0o600, 0) })
+	default:
+		return fmt.Errorf("cannot copy a device")
+	}
+	if err != nil {
+		return err
+	}
+	return c.finish(it, p)
+}
+
+// finish gives a place its owner, mode and times.
+func (c *copier) finish(it *item, p *inroot.Place) error {
+	if err := c.own(p, c.record(it)); err != nil {
+		return err
+	}
+	if !it.is(unix.S_IFLNK) {
+		if err := unix.Fchmodat(p.Dir, p.Base, c.mode(it), 0); err != nil {
+			return err
+		}
+	}
+	if it.is(unix.S_IFDIR) {
+		c.times = append(c.times, dirTime{p.Path, it.st})
+		return nil
+	}
+	return setTimes(p, &it.st)
+}
+
+func setTimes(p *inroot.Place, st *unix.Stat_t) error {
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: st.Mtim.Sec, Nsec: st.Mtim.Nsec}}
+	return unix.UtimesNanoAt(p.Dir, p.Base, ts, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func (c *copier) mode(it *item) uint32 {
+	mode := it.st.Mode & 0o7777
+	if c.src != nil {
+		if rec := c.src.owners[it.src]; rec.HasPerm {
+			mode = rec.Perm
+		}
+	}
+	if c.chmod != nil {
+		mode = c.chmod(mode, it.is(unix.S_IFDIR))
+	}
+	return mode
+}
+
+// record is what disk cannot say of the copy.
+func (c *copier) record(it *item) fakeroot.Record {
+	rec := c.src.owners[it.src]
+	rec.HasPerm, rec.Perm = false, 0
+	if c.real && c.src.owners != nil {
+		rec.UID, rec.GID = it.st.Uid, it.st.Gid
+	}
+	if c.owner != nil {
+		rec.UID, rec.GID = c.owner.UID, c.owner.GID
+	}
+	return rec
+}
+
+func (c *copier) dir(it *item, p *inroot.Place) error {
+	err := unix.Mkdirat(p.Dir, p.Base, 0o700)
+	if err == unix.EEXIST {
+		st, serr := p.Stat()
+		if serr != nil {
+			return serr
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			return fmt.Errorf("cannot copy to non-directory")
+		}
+	} else if err != nil {
+		return err
+	}
+	return c.finish(it, p)
+}
+
+// replace runs create, which must fail with EEXIST if the name is taken; what
+// holds the name is then removed first, unless it is a directory with
+// contents.
+func (c *copier) replace(p *inroot.Place, create func() error) error {
+	err := create()
+	if err != unix.EEXIST {
+		return err
+	}
+	if err := unix.Unlinkat(p.Dir, p.Base, 0); err == unix.EISDIR {
+		if err := unix.Unlinkat(p.Dir, p.Base, unix.AT_REMOVEDIR); err != nil {
+			return fmt.Errorf("cannot replace a directory by a file: %w", err)
+		}
+	} else if err != nil && err != unix.ENOENT {
+		return err
+	}
+	return create()
+}
+
+// create makes a new file, in the place of what had the name.
+func (c *copier) create(p *inroot.Place) (*os.File, error) {
+	var fd int
+	err := c.replace(p, func() (err error) {
+		fd, err = unix.Openat(p.Dir, p.Base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), p.Path), nil
+}
+
+func (c *copier) file(it *item, p *inroot.Place) error {
+	key := [2]uint64{uint64(it.st.Dev), it.st.Ino}
+	if it.st.Nlink > 1 {
+		if first, ok := c.links[key]; ok {
+			return c.link(first, p)
+		}
+	}
+	in, err := c.src.root.OpenFile(it.src, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := c.create(p)
+	if err != nil {
+		return err
+	}
+	err = copyData(out, in)
+	if err == nil && c.src.owners != nil {
+		err = copyXattrs(int(out.Fd()), int(in.Fd()))
+	}
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if it.st.Nlink > 1 {
+		c.links[key] = p.Path
+	}
+	return c.finish(it, p)
+}
+
+func (c *copier) link(first string, p *inroot.Place) error {
+	q, err := c.dst.Resolve(first, false, nil)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	c.placed[p.Path] = c.placed[first]
+	return c.replace(p, func() error { return unix.Linkat(q.Dir, q.Base, p.Dir, p.Base, 0) })
+}
+
+// copyData shares the file's blocks where the file system can, else copies.
+func copyData(out, in *os.File) error {
+	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
+		return nil
+	}
+	_, err := io.Copy(out, in) // copy_file_range(2) where possible
+	return err
+}
+
+// copyXattrs copies user.* attributes and file capabilities; overlay's own
+// marks stay behind.
+func copyXattrs(dst, src int) error {
+	buf := make([]byte, 4096)
+	n, err := unix.Flistxattr(src, buf)
+	if err != nil || n == 0 {
+		return nil // none, or a file system without
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
+		if !strings.HasPrefix(name, "user.") && name != "security.capability" || strings.HasPrefix(name, "user.overlay.") {
+			continue
+		}
+		val := make([]byte, 64<<10)
+		m, err := unix.Fgetxattr(src, name, val)
+		if err != nil {
+			continue
+		}
+		if err := unix.Fsetxattr(dst, name, val[:m], 0); err != nil && err != unix.ENOTSUP && err != unix.EPERM {
+			return fmt.Errorf("set attribute %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// finishTimes sets the times of the directories copied, deepest last written
+// first, when nothing is created in them any more.
+func (c *copier) finishTimes() error {
+	for i := len(c.times) - 1; i >= 0; i-- {
+		p, err := c.dst.Resolve(c.times[i].path, false, nil)
+		if err != nil {
+			return err
+		}
+		err = setTimes(p, &c.times[i].st)
+		p.Close()
+		if err != nil {
+			return fmt.Errorf("set times of %q: %w", c.times[i].path, err)
+		}
+	}
+	return nil
+}
+
+// inline writes a here-document as a file of mode 0644.
+func (c *copier) inline(f inlineFile, dest string, isDir bool) error {
+	m := match{name: f.Name, items: []item{{st: unix.Stat_t{Mode: unix.S_IFREG | 0o644}}}}
+	target, err := c.target(&m, dest, isDir)
+	if err != nil {
+		return err
+	}
+	p, err := c.dst.Resolve(target, false, nil)
+	if err != nil {
+		return fmt.Errorf("destination %q: %w", dest, plain(err))
+	}
+	defer p.Close()
+	out, err := c.create(p)
+	if err != nil {
+		return fmt.Errorf("write %q: %w", "/"+target, err)
+	}
+	_, err = out.WriteString(f.Content)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("write %q: %w", "/"+target, plain(err))
+	}
+	var rec fakeroot.Record
+	if c.owner != nil {
+		rec = *c.owner
+	}
+	if err := c.own(p, rec); err != nil {
+		return err
+	}
+	return unix.Fchmodat(p.Dir, p.Base, c.mode(&m.items[0]), 0)
+}

@@ -1,0 +1,154 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"virga/internal/inroot"
+)
+
+// download fetches a URL for ADD into the build's work directory. The file is
+// named after the URL's path, has mode 0600 and the time the server gives, as
+// Docker's reference says.
+func (b *builder) download(ctx context.Context, address, checksum string) (*source, string, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, "", fmt.Errorf("fetch %q: %w", address, err)
+	}
+	name := path.Base(u.Path)
+	if name == "/" || name == "." {
+		return nil, "", fmt.Errorf("fetch %q: the address has no file name; give a destination that names the file's directory and an address that names the file", address)
+	}
+	dir, err := b.work.Sub(fmt.Sprintf("fetch%d", b.snaps.Add(1)))
+	if err != nil {
+		return nil, "", err
+	}
+	if err := fetchFile(ctx, u, filepath.Join(dir, name), checksum); err != nil {
+		return nil, "", fmt.Errorf("fetch %q: %w", address, err)
+	}
+	root, err := inroot.Open(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	b.keep(root)
+	return &source{root: root}, escapeWild(name), nil
+}
+
+// escapeWild makes a name match itself only.
+func escapeWild(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
+}
+
+func fetchFile(ctx context.Context, u *url.URL, file, checksum string) (err error) {
+	var want digest.Digest
+	if checksum != "" {
+		if want, err = digest.Parse(checksum); err != nil {
+			return fmt.Errorf("--checksum=%s: %w", checksum, err)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return errors.Unwrap(err) // the address is named by the caller
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server answers %s", resp.Status)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(f, h), resp.Body)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if resp.ContentLength >= 0 && n != resp.ContentLength {
+		return io.ErrUnexpectedEOF
+	}
+	if got := digest.NewDigest(digest.SHA256, h); want != "" && got != want {
+		return fmt.Errorf("checksum %s, want %s", got, want)
+	}
+	if t, err := http.ParseTime(resp.Header.Get("Last-Modified")); err == nil {
+		return os.Chtimes(file, time.Time{}, t)
+	}
+	return os.Chtimes(file, time.Time{}, time.Unix(0, 0))
+}
+
+// cloneGit checks a repository out: ADDRESS[#REF[:SUBDIR]].
+func (b *builder) cloneGit(ctx context.Context, address string, keepGitDir bool) (*source, error) {
+	repo, frag, _ := strings.Cut(address, "#")
+	ref, sub, _ := strings.Cut(frag, ":")
+	if strings.HasPrefix(ref, "-") || strings.HasPrefix(repo, "-") {
+		return nil, fmt.Errorf("git repository %q: bad reference", address)
+	}
+	git, err := exec.LookPath("git")
+	if err != nil {
+		return nil, fmt.Errorf("git repository %q: git is not installed on this host", address)
+	}
+	dir, err := b.work.Sub(fmt.Sprintf("git%d", b.snaps.Add(1)))
+	if err != nil {
+		return nil, err
+	}
+	if ref == "" {
+		ref = "HEAD"
+	}
+	for _, args := range [][]string{{"init", "-q"}, {"fetch", "-q", "--depth=1", "--", repo, ref}, {"checkout", "-q", "--recurse-submodules", "FETCH_HEAD"}} {
+		cmd := exec.CommandContext(ctx, git, append([]string{"-C", dir, "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false"}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("git repository %q: git %s: %w: %s", address, args[0], err, oneLine(string(out), 300))
+		}
+	}
+	if !keepGitDir {
+		if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
+			return nil, err
+		}
+	}
+	root, err := inroot.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	b.keep(root)
+	if sub == "" {
+		return &source{root: root}, nil
+	}
+	p, err := root.Resolve(sub+"/", true, nil)
+	if err != nil {
+		return nil, fmt.Errorf("git repository %q: directory %q: %w", address, sub, plain(err))
+	}
+	defer p.Close()
+	below, err := inroot.Open(filepath.Join(dir, p.Path))
+	if err != nil {
+		return nil, err
+	}
+	b.keep(below)
+	return &source{root: below}, nil
+}
+
+// keep closes root at the end of the build.
+func (b *builder) keep(root *inroot.Root) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.roots = append(b.roots, root)
+}

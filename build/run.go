@@ -1,0 +1,228 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"virga/fakeroot"
+	"virga/image"
+	"virga/parser"
+	"virga/unpriv"
+)
+
+// runKey is what a RUN depends on besides the state below it.
+type runKey struct {
+	Op       string
+	Args     []string
+	Script   string `json:",omitempty"` // executable here-document
+	Env      []string
+	Dir      string
+	User     string
+	Network  string
+	Force    string
+	Binds    []specs.Mount `json:",omitempty"`
+	Platform string
+}
+
+// RunError says that a RUN's program failed.
+type RunError struct {
+	Args   []string
+	Status unpriv.Status
+	Forced bool // root was emulated
+}
+
+func (e *RunError) Error() string {
+	return fmt.Sprintf("command failed with %v: %s", e.Status, oneLine(strings.Join(e.Args, " "), 200))
+}
+
+// Hint names a likely cause.
+func (e *RunError) Hint() string {
+	if e.Status.Signal == unix.SIGKILL {
+		return "killed: out of memory, or a limit of the batch job?"
+	}
+	if !e.Forced && e.Status.Code != 0 {
+		return "root is not emulated (--force=none); if the command changes owners or installs packages, leave that option out"
+	}
+	return ""
+}
+
+func (s *stage) runRun(ctx context.Context, in *parser.Run, step Step) error {
+	if err := s.unsupported(in); err != nil {
+		return err
+	}
+	key := runKey{
+		Op: "RUN", Env: s.scope.runEnv(s.set.Env), Dir: s.set.WorkingDir, User: s.set.User, Network: in.Network,
+		Force: s.b.Force.Mode.String(), Binds: s.b.Binds, Platform: s.b.Platform.String(),
+	}
+	key.Args, key.Script = s.commandOf(in)
+	key.Args, _ = s.inject(in, key.Args)
+	return s.apply(ctx, op{
+		step: step, text: historyText(&s.set, in), stubs: true,
+		what: func(context.Context) (any, error) { return key, nil },
+		do: func(ctx context.Context, snap *snapshot) (fakeroot.Table, error) {
+			return nil, s.execute(ctx, key, snap)
+		},
+	})
+}
+
+// unsupported refuses what this version cannot honour, rather than leave it
+// out.
+func (s *stage) unsupported(in *parser.Run) error {
+	switch {
+	case len(in.Mounts) > 0:
+		return fmt.Errorf("--mount=type=%s is not supported yet", in.Mounts[0].Type)
+	case len(in.Devices) > 0:
+		return fmt.Errorf("--device is not supported yet")
+	case in.Security == "insecure":
+		return fmt.Errorf("--security=insecure is not supported: there is no privilege to give")
+	}
+	return nil
+}
+
+// commandOf is the argument list of a RUN, and the text of its script if it
+// is one executable here-document.
+func (s *stage) commandOf(in *parser.Run) (args []string, script string) {
+	if in.JSON {
+		return in.Args, ""
+	}
+	text, file := in.Script()
+	if file {
+		return []string{scriptPath}, text
+	}
+	return append(slices.Clone(s.set.shell()), text), ""
+}
+
+// scriptPath is where an executable here-document is mounted.
+const scriptPath = "/dev/virga-script"
+
+// inject applies --force-cmd.
+func (s *stage) inject(in *parser.Run, args []string) ([]string, bool) {
+	inj := s.b.Force.Inject
+	if len(inj) == 0 || len(args) == 0 {
+		return args, false
+	}
+	if in.JSON {
+		return fakeroot.InjectExec(args, inj)
+	}
+	text, changed := fakeroot.InjectShell(args[len(args)-1], inj)
+	out := slices.Clone(args)
+	out[len(out)-1] = text
+	return out, changed
+}
+
+// execute runs the command in the snapshot.
+func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot) error {
+	user, err := lookupUser(snap.root, key.User)
+	if err != nil {
+		return err
+	}
+	env := s.scope.passEnv(key.Env, s.b.HostEnv)
+	if _, ok := image.Getenv(env, "HOME"); !ok {
+		env = append(env, "HOME="+user.home)
+	}
+	c := unpriv.Container{
+		Root: snap.root.Name(), Chroot: s.b.Chroot, NoNetwork: key.Network == "none",
+		Process: specs.Process{Args: key.Args, Env: env, Cwd: path.Join("/", key.Dir), User: specs.User{UID: user.uid, GID: user.gid, AdditionalGids: user.groups}},
+		Mounts:  append(unpriv.BuildMounts(), key.Binds...),
+		Stdout:  s.b.Output, Stderr: s.b.Output,
+	}
+	if key.Script != "" {
+		m, err := s.scriptMount(snap, key.Script)
+		if err != nil {
+			return err
+		}
+		c.Mounts = append(c.Mounts, m)
+	}
+	st, err := s.b.emulated(ctx, c, snap, fakeroot.Credentials{UID: user.uid, GID: user.gid, Groups: user.groups})
+	if err != nil {
+		return err
+	}
+	if st != (unpriv.Status{}) {
+		return &RunError{Args: key.Args, Status: st, Forced: s.b.Force.Mode != fakeroot.ModeNone || s.b.Chroot}
+	}
+	return nil
+}
+
+func (s *stage) scriptMount(snap *snapshot, script string) (specs.Mount, error) {
+	file := snap.path("script")
+	if err := os.WriteFile(file, []byte(script), 0o755); err != nil {
+		return specs.Mount{}, err
+	}
+	m, err := unpriv.Bind(file, scriptPath, true, true)
+	return m, err
+}
+
+// emulated runs c with root emulated as asked for, and leaves in snap the
+// records of what was changed.
+func (b *builder) emulated(ctx context.Context, c unpriv.Container, snap *snapshot, user fakeroot.Credentials) (unpriv.Status, error) {
+	if b.Chroot || !b.Force.Mode.Filtered() {
+		snap.table = snap.owners
+		return unpriv.Run(ctx, c)
+	}
+	b.mu.Lock()
+	b.runs++
+	b.mu.Unlock()
+	o := fakeroot.ProgramOptions{Mode: b.Force.Mode, Level: b.level()}
+	var err error
+	if c.Filter, err = fakeroot.Program(o); err != nil {
+		return unpriv.Status{}, err
+	}
+	if !o.Notifies() {
+		snap.table = snap.owners
+		return unpriv.Run(ctx, c)
+	}
+	return b.supervised(ctx, c, snap, user, o)
+}
+
+func (b *builder) supervised(ctx context.Context, c unpriv.Container, snap *snapshot, user fakeroot.Credentials, o fakeroot.ProgramOptions) (unpriv.Status, error) {
+	root, err := os.Open(snap.root.Name())
+	if err != nil {
+		return unpriv.Status{}, err
+	}
+	defer root.Close()
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return unpriv.Status{}, err
+	}
+	defer proc.Close()
+	records := fakeroot.NewRecords()
+	if err := records.Load(root, snap.owners, false); err != nil {
+		return unpriv.Status{}, err
+	}
+	sup, err := fakeroot.New(fakeroot.Options{Mode: o.Mode, Level: o.Level, Records: records, Proc: proc, User: user, Log: b.log})
+	if err != nil {
+		return unpriv.Status{}, err
+	}
+	c.Supervise = sup.Serve
+	st, err := unpriv.Run(ctx, c)
+	if err != nil {
+		return st, err
+	}
+	upper, err := os.Open(snap.path("upper"))
+	if err != nil {
+		return st, err
+	}
+	defer upper.Close()
+	snap.table, err = records.Collect(upper, root, snap.owners)
+	return st, err
+}
+
+// level is how well this kernel lets root be emulated; found out once, and
+// told if it is not the best.
+func (b *builder) level() fakeroot.Level {
+	b.levelOnce.Do(func() {
+		var why string
+		b.levelFound, why = fakeroot.Probe()
+		if why != "" {
+			b.log.Info("root emulation: " + why)
+		}
+	})
+	return b.levelFound
+}

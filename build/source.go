@@ -1,0 +1,290 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/moby/patternmatcher"
+	"golang.org/x/sys/unix"
+
+	"virga/fakeroot"
+	"virga/internal/inroot"
+)
+
+// source is a tree that COPY and ADD read: the context, an earlier stage, or
+// another image. Nothing outside its root is ever readable.
+type source struct {
+	root   *inroot.Root
+	ignore filter
+	// owners gives files their owners; with nil everything is root:root, as
+	// Docker has it for the context.
+	owners fakeroot.Table
+	// digests remembers file contents between builds; nil for trees whose
+	// contents are known by their key.
+	digests *digestMemo
+}
+
+// item is one file system object to copy.
+type item struct {
+	src  string // path in the source's root
+	rel  string // path below the match, "" for the match itself
+	st   unix.Stat_t
+	link string // target of a symbolic link
+}
+
+func (it *item) is(format uint32) bool { return it.st.Mode&unix.S_IFMT == format }
+
+// match is what one source argument, or one match of its wildcard, names: a
+// file, or a directory whose contents are copied.
+type match struct {
+	name  string // as it matched, below the root; its last component names the copy
+	items []item // parents before children, siblings sorted; items[0] is the match itself
+}
+
+func (m *match) isDir() bool { return m.items[0].is(unix.S_IFDIR) }
+
+// find lists what a source argument names, in sorted order. A wildcard
+// (Go's path.Match, component by component) may match nothing; a plain name
+// must exist. Links on the way and as the last component are followed inside
+// the root; links below a directory are not.
+func (s *source) find(ctx context.Context, arg string, exclude filter) ([]match, error) {
+	names := []string{cleanSource(arg)}
+	if wild(arg) {
+		var err error
+		if names, err = s.glob(names[0]); err != nil {
+			return nil, fmt.Errorf("source %q: %w", arg, err)
+		}
+	}
+	var out []match
+	for _, name := range names {
+		m, err := s.list(ctx, name, exclude)
+		if err != nil {
+			return nil, err
+		}
+		if m != nil {
+			out = append(out, *m)
+		} else if !wild(arg) {
+			return nil, &SourceError{Source: arg, Ignored: true}
+		}
+	}
+	return out, nil
+}
+
+// SourceError says that a COPY or ADD source does not exist in the context or
+// stage, or that an ignore file hides it.
+type SourceError struct {
+	Source  string
+	Ignored bool
+}
+
+func (e *SourceError) Error() string {
+	if e.Ignored {
+		return fmt.Sprintf("source %q: excluded by the ignore file", e.Source)
+	}
+	return fmt.Sprintf("source %q: no such file or directory", e.Source)
+}
+
+// Hint advises on the usual cause.
+func (e *SourceError) Hint() string {
+	if e.Ignored {
+		return "remove the pattern from .dockerignore, or add a line with ! and the path"
+	}
+	if strings.Contains(e.Source, "..") {
+		return "sources are looked up inside the build context and cannot leave it; give a context higher up, or --build-context"
+	}
+	return "sources are paths below the build context (or below the root of the --from stage)"
+}
+
+func cleanSource(arg string) string {
+	return strings.TrimPrefix(path.Clean("/"+arg), "/")
+}
+
+func wild(s string) bool { return strings.ContainsAny(s, `*?[\`) }
+
+func (s *source) glob(pattern string) ([]string, error) {
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, err
+	}
+	names := []string{"."}
+	for c := range strings.SplitSeq(pattern, "/") {
+		var next []string
+		for _, dir := range names {
+			if !wild(c) {
+				next = append(next, path.Join(dir, c))
+				continue
+			}
+			entries, err := s.readNames(dir)
+			if inroot.IsNotExist(err) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range entries {
+				if ok, _ := path.Match(c, e); ok {
+					next = append(next, path.Join(dir, e))
+				}
+			}
+		}
+		names = next
+	}
+	return slices.DeleteFunc(names, func(n string) bool {
+		_, err := s.root.Lstat(n)
+		return err != nil
+	}), nil
+}
+
+func (s *source) readNames(dir string) ([]string, error) {
+	f, err := s.root.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return sortedNames(f)
+}
+
+func sortedNames(f *os.File) ([]string, error) {
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+// list walks the match called name. It returns nil if name is excluded.
+func (s *source) list(ctx context.Context, name string, exclude filter) (*match, error) {
+	p, err := s.root.Resolve(name, true, nil)
+	if inroot.IsNotExist(err) {
+		return nil, &SourceError{Source: name}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	st, err := p.Stat()
+	if inroot.IsNotExist(err) {
+		return nil, &SourceError{Source: name}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stat %q: %w", name, err)
+	}
+	parent, err := s.ignore.parentInfo(p.Path)
+	if err != nil {
+		return nil, err
+	}
+	w := lister{ctx: ctx, s: s, exclude: exclude}
+	out, info, err := s.ignore.excluded(p.Path, parent)
+	if err != nil {
+		return nil, err
+	}
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if !isDir {
+		if drop, _, err := exclude.excluded(path.Base(name), patternmatcher.MatchInfo{}); err != nil || drop || out {
+			return nil, err
+		}
+		return &match{name: name, items: []item{{src: p.Path, st: st}}}, nil
+	}
+	if out && s.ignore.prune() {
+		return nil, nil
+	}
+	w.items = []item{{src: p.Path, st: st}}
+	fd, err := unix.Openat(p.Dir, p.Base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %q: %w", name, err)
+	}
+	if err := w.dir(fd, p.Path, "", info, patternmatcher.MatchInfo{}); err != nil {
+		return nil, err
+	}
+	if out && len(w.items) == 1 {
+		return nil, nil
+	}
+	return &match{name: name, items: w.items}, nil
+}
+
+// lister collects a directory's items in depth-first order.
+type lister struct {
+	ctx     context.Context
+	s       *source
+	exclude filter
+	items   []item
+}
+
+// dir lists the directory open as fd, which it closes.
+func (w *lister) dir(fd int, src, rel string, ignored, excluded patternmatcher.MatchInfo) error {
+	f := os.NewFile(uintptr(fd), src)
+	defer f.Close()
+	names, err := sortedNames(f)
+	if err != nil {
+		return fmt.Errorf("read directory %q: %w", src, err)
+	}
+	for _, name := range names {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.entry(fd, name, path.Join(src, name), path.Join(rel, name), ignored, excluded); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *lister) entry(dir int, name, src, rel string, ignored, excluded patternmatcher.MatchInfo) error {
+	drop, ignored, err := w.s.ignore.excluded(src, ignored)
+	if err != nil {
+		return err
+	}
+	drop2, excluded, err := w.exclude.excluded(rel, excluded)
+	if err != nil {
+		return err
+	}
+	it := item{src: src, rel: rel}
+	if err := unix.Fstatat(dir, name, &it.st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		if err == unix.ENOENT {
+			return nil // removed while we look
+		}
+		return fmt.Errorf("stat %q: %w", src, err)
+	}
+	switch it.st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return w.enter(dir, name, it, drop, drop2, ignored, excluded)
+	case unix.S_IFLNK:
+		if it.link, err = readlink(dir, name); err != nil {
+			return fmt.Errorf("read link %q: %w", src, err)
+		}
+	case unix.S_IFSOCK:
+		return nil
+	}
+	if !drop && !drop2 {
+		w.items = append(w.items, it)
+	}
+	return nil
+}
+
+// enter lists a subdirectory. One that is excluded stays only if something
+// below it is included again.
+func (w *lister) enter(dir int, name string, it item, drop, drop2 bool, ignored, excluded patternmatcher.MatchInfo) error {
+	if drop && w.s.ignore.prune() || drop2 && w.exclude.prune() {
+		return nil
+	}
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %q: %w", it.src, err)
+	}
+	n := len(w.items)
+	w.items = append(w.items, it)
+	if err := w.dir(fd, it.src, it.rel, ignored, excluded); err != nil {
+		return err
+	}
+	if (drop || drop2) && len(w.items) == n+1 {
+		w.items = w.items[:n]
+	}
+	return nil
+}
+
+func readlink(dir int, name string) (string, error) {
+	b := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(dir, name, b)
+	return string(b[:max(n, 0)]), err
+}

@@ -1,0 +1,179 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"virga/fakeroot"
+	"virga/image"
+	"virga/layer"
+	"virga/storage"
+)
+
+// Import makes an image of one layer from a directory, or from an archive
+// with or without one top directory. The metadata of ch-image (ch/metadata.json)
+// becomes the configuration.
+func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference) (_ *storage.Image, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("import %q: %w", path, err)
+		}
+	}()
+	work, err := x.store.NewWork(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	dir, err := work.Sub("fs")
+	if err != nil {
+		return nil, err
+	}
+	owners, err := x.read(ctx, dir, path)
+	if err != nil {
+		return nil, err
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
+		return nil, errors.New("nothing in it")
+	}
+	config, err := importConfig(dir, path)
+	if err != nil {
+		return nil, err
+	}
+	diffID, size, err := layer.DiffID(ctx, dir, owners, layer.PackOptions{Logger: x.log})
+	if err != nil {
+		return nil, err
+	}
+	config.RootFS.DiffIDs = []digest.Digest{diffID}
+	tree, err := x.store.CommitTree(ctx, dir, storage.Tree{
+		ID: storage.BaseID(config.RootFS.DiffIDs, x.flavor()), Base: true, Created: time.Now().UTC(), Bytes: size,
+		Layers: []storage.Layer{{DiffID: diffID}},
+	}, owners)
+	if err != nil {
+		return nil, err
+	}
+	return x.recordConfig(ctx, ref, config, tree)
+}
+
+// read fills dir from a directory or an archive.
+func (x *Exchange) read(ctx context.Context, dir, path string) (fakeroot.Table, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	if fi.IsDir() {
+		return layer.CopyTree(ctx, dir, path, layer.CopyOptions{Logger: x.log})
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	u, err := layer.ExtractTar(ctx, dir, f, layer.ExtractOptions{StripTop: true, KeepOwners: x.opts.Real, Logger: x.log})
+	if err != nil {
+		return nil, err
+	}
+	x.logFixes(u.Fixes)
+	return u.Owners, nil
+}
+
+// cause drops the operation and path of an error about a path the caller
+// names.
+func cause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// recordConfig writes down an image of one tree that no registry knows.
+func (x *Exchange) recordConfig(ctx context.Context, ref image.Reference, config *image.Config, tree *storage.Tree) (*storage.Image, error) {
+	b, err := config.Encode()
+	if err != nil {
+		return nil, err
+	}
+	id, err := x.store.AddBlob(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	img := storage.Image{
+		Ref: ref.String(), ID: id, Chain: []storage.TreeID{tree.ID}, Platform: config.Platform(),
+		Created: *config.Created, Size: tree.Bytes, Stored: time.Now().UTC(),
+	}
+	if err := x.store.Sync(ctx); err != nil {
+		return nil, err
+	}
+	if err := x.store.PutImage(ctx, img); err != nil {
+		return nil, err
+	}
+	return &img, nil
+}
+
+// Unpack writes the files of an image to dir, which must be empty or not
+// exist, for people and other tools. An ordinary user owns them all, and
+// set-id bits are left out then: they would give others that user's rights.
+func (x *Exchange) Unpack(ctx context.Context, img *storage.Image, dir string) error {
+	undo, err := makeEmpty(dir)
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w", img.Ref, err)
+	}
+	if err := x.unpackTo(ctx, img, dir); err != nil {
+		return errors.Join(fmt.Errorf("unpack %s: %w", img.Ref, err), undo(ctx))
+	}
+	return nil
+}
+
+func (x *Exchange) unpackTo(ctx context.Context, img *storage.Image, dir string) error {
+	if err := x.store.Pin(ctx, img.Chain...); err != nil {
+		return err
+	}
+	src := x.store.TreePath(img.Chain[0])
+	owners, err := x.store.Owners(img.Chain[0])
+	if err != nil {
+		return err
+	}
+	if len(img.Chain) > 1 {
+		work, err := x.store.NewWork(ctx)
+		if err != nil {
+			return err
+		}
+		defer work.Close()
+		if src, err = work.Sub("flat"); err != nil {
+			return err
+		}
+		if owners, err = x.flatten(ctx, src, img.Chain); err != nil {
+			return err
+		}
+	}
+	return layer.Export(ctx, dir, src, owners, layer.ExportOptions{Owners: x.opts.Real, DropSetID: !x.opts.Real, Logger: x.log})
+}
+
+// flatten merges a chain of trees into dir: each tree is read as the layer it
+// is packed to, and the layers are unpacked as those of a registry are.
+func (x *Exchange) flatten(ctx context.Context, dir string, chain []storage.TreeID) (fakeroot.Table, error) {
+	blobs := make([]layer.Blob, len(chain))
+	for i, id := range chain {
+		owners, err := x.store.Owners(id)
+		if err != nil {
+			return nil, err
+		}
+		blobs[i] = layer.Blob{Open: func(ctx context.Context) (io.ReadCloser, error) {
+			r, w := io.Pipe()
+			go func() {
+				w.CloseWithError(layer.Pack(ctx, w, x.store.TreePath(id), owners, layer.PackOptions{Whiteouts: i > 0, Logger: x.log}))
+			}()
+			return r, nil
+		}}
+	}
+	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Logger: x.log})
+	if err != nil {
+		return nil, err
+	}
+	return u.Owners, nil
+}

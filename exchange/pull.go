@@ -1,0 +1,266 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"virga/image"
+	"virga/layer"
+	"virga/registry"
+	"virga/storage"
+)
+
+// Pull brings an image from its registry into storage, flattened into one
+// tree. Layers are downloaded, verified and unpacked at once, and kept as
+// they came. Two pulls of the same layers, of this process or others, share
+// the work.
+func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.Want) (*storage.Image, error) {
+	r, err := x.client.Resolve(ctx, ref, want)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := x.fetchTree(ctx, ref, r)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", ref, err)
+	}
+	img, err := x.record(ctx, ref, r, tree)
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", ref, err)
+	}
+	return img, nil
+}
+
+// fetchTree returns the flattened tree of the image's layers.
+func (x *Exchange) fetchTree(ctx context.Context, ref image.Reference, r *registry.Remote) (*storage.Tree, error) {
+	layers := make([]storage.Layer, len(r.Layers))
+	for i, d := range r.Layers {
+		layers[i] = storage.Layer{DiffID: r.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}
+	}
+	unlock, err := x.store.KeyLock(ctx, "pull-"+string(storage.BaseID(r.DiffIDs, x.flavor())))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if tree, err := x.present(ctx, r.DiffIDs); tree != nil || err != nil {
+		return tree, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	src, err := x.download(gctx, g, ref, r)
+	if err != nil {
+		return nil, err
+	}
+	var tree *storage.Tree
+	g.Go(func() (err error) {
+		tree, err = x.unpackTree(gctx, layers, func(l storage.Layer) layer.Blob { return src[l.Digest] })
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return tree, nil
+}
+
+// present returns the tree if it is in storage already.
+func (x *Exchange) present(ctx context.Context, diffIDs []digest.Digest) (*storage.Tree, error) {
+	if x.opts.AlwaysDownload {
+		return nil, nil
+	}
+	id := storage.BaseID(diffIDs, x.flavor())
+	if err := x.store.Pin(ctx, id); err != nil {
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return x.store.Tree(id)
+}
+
+// download starts the transfer of the blobs that are not in storage, in g,
+// and returns for every layer where its bytes can be read, from the first one
+// on.
+func (x *Exchange) download(ctx context.Context, g *errgroup.Group, ref image.Reference, r *registry.Remote) (map[digest.Digest]layer.Blob, error) {
+	src := map[digest.Digest]layer.Blob{}
+	writers := map[digest.Digest]*storage.BlobWriter{}
+	var missing []registry.Descriptor
+	for i, d := range r.Layers {
+		if _, ok := src[d.Digest]; ok {
+			continue
+		}
+		if _, err := x.store.StatBlob(d.Digest); err == nil && !x.opts.AlwaysDownload {
+			src[d.Digest] = x.stored(storage.Layer{DiffID: r.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType})
+			continue
+		}
+		w, err := x.store.NewBlob(ctx, d.Digest, d.Size, storage.BlobOptions{Verified: true})
+		if err != nil {
+			for _, w := range writers {
+				w.Close()
+			}
+			return nil, err
+		}
+		writers[d.Digest] = w
+		missing = append(missing, d)
+		src[d.Digest] = layer.Blob{
+			Digest: d.Digest, Size: d.Size, MediaType: d.MediaType, DiffID: r.DiffIDs[i],
+			Open: func(context.Context) (io.ReadCloser, error) { return w.Reader() },
+		}
+	}
+	g.Go(func() error { return x.transfer(ctx, ref, missing, writers) })
+	return src, nil
+}
+
+// transfer fills the writers. Readers of what does not arrive get the error.
+func (x *Exchange) transfer(ctx context.Context, ref image.Reference, missing []registry.Descriptor, writers map[digest.Digest]*storage.BlobWriter) error {
+	err := x.client.Fetch(ctx, ref, missing, func(ctx context.Context, d registry.Descriptor, r io.Reader) error {
+		w := writers[d.Digest]
+		if _, err := io.Copy(w, r); err != nil {
+			w.Fail(err)
+			return err
+		}
+		_, err := w.Commit()
+		return err
+	})
+	for _, w := range writers {
+		if err != nil {
+			w.Fail(err)
+		}
+		w.Close()
+	}
+	return err
+}
+
+// stored reads a layer from storage.
+func (x *Exchange) stored(l storage.Layer) layer.Blob {
+	return layer.Blob{
+		Digest: l.Digest, Size: l.Size, MediaType: l.MediaType, DiffID: l.DiffID,
+		Open: func(context.Context) (io.ReadCloser, error) { return x.store.OpenBlob(l.Digest) },
+	}
+}
+
+// unpackTree flattens layers into a tree of storage.
+func (x *Exchange) unpackTree(ctx context.Context, layers []storage.Layer, open func(storage.Layer) layer.Blob) (_ *storage.Tree, err error) {
+	work, err := x.store.NewWork(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, work.Close()) }()
+	dir, err := work.Sub("fs")
+	if err != nil {
+		return nil, err
+	}
+	blobs := make([]layer.Blob, len(layers))
+	for i, l := range layers {
+		blobs[i] = open(l)
+	}
+	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Progress: x.opts.Progress, Logger: x.log})
+	if err != nil {
+		return nil, err
+	}
+	x.logFixes(u.Fixes)
+	return x.store.CommitTree(ctx, dir, storage.Tree{
+		ID: storage.BaseID(u.DiffIDs, x.flavor()), Layers: layers, Base: true, Created: time.Now().UTC(), Bytes: u.Size,
+	}, u.Owners)
+}
+
+// logFixes tells what of the archives an ordinary user cannot have.
+func (x *Exchange) logFixes(f layer.Fixes) {
+	if f.Devices > 0 {
+		x.log.Info(fmt.Sprintf("ignored %d device files", f.Devices))
+	}
+	if f.Absolute > 0 {
+		x.log.Info(fmt.Sprintf("made %d absolute names relative to the image", f.Absolute))
+	}
+	if f.Clamped > 0 {
+		x.log.Warn(fmt.Sprintf("kept %d hard link targets inside the image", f.Clamped))
+	}
+	if f.Unnamed > 0 {
+		x.log.Warn(fmt.Sprintf("skipped %d members without a name", f.Unnamed))
+	}
+}
+
+// record writes down manifest, configuration and image.
+func (x *Exchange) record(ctx context.Context, ref image.Reference, r *registry.Remote, tree *storage.Tree) (*storage.Image, error) {
+	for _, b := range [][]byte{r.Manifest, r.ConfigBytes, r.IndexManifest} {
+		if b == nil {
+			continue
+		}
+		if _, err := x.store.AddBlob(ctx, b); err != nil {
+			return nil, err
+		}
+	}
+	img := storage.Image{
+		Ref: ref.String(), ID: r.ConfigDescriptor.Digest, Digest: r.Descriptor.Digest, IndexDigest: r.Index.Digest,
+		Chain: []storage.TreeID{tree.ID}, Platform: r.Platform, Size: tree.Bytes, Stored: time.Now().UTC(),
+	}
+	if r.Config.Created != nil {
+		img.Created = *r.Config.Created
+	}
+	if err := x.store.Sync(ctx); err != nil {
+		return nil, err
+	}
+	if err := x.store.PutImage(ctx, img); err != nil {
+		return nil, err
+	}
+	return &img, nil
+}
+
+// PullTo unpacks an image from its registry into dir, which must be empty or
+// not exist, and keeps nothing in storage. last, if not 0, is the number of
+// layers unpacked (for debugging).
+func (x *Exchange) PullTo(ctx context.Context, ref image.Reference, want registry.Want, dir string, last int) error {
+	r, err := x.client.Resolve(ctx, ref, want)
+	if err != nil {
+		return err
+	}
+	done, err := makeEmpty(dir)
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", ref, err)
+	}
+	n := len(r.Layers)
+	if last > 0 && last < n {
+		n = last
+	}
+	blobs := make([]layer.Blob, n)
+	for i, d := range r.Layers[:n] {
+		blobs[i] = layer.Blob{
+			Digest: d.Digest, Size: d.Size, MediaType: d.MediaType, DiffID: r.DiffIDs[i],
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return x.client.Blob(ctx, ref, d) },
+		}
+	}
+	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Progress: x.opts.Progress, Logger: x.log})
+	if err != nil {
+		return errors.Join(fmt.Errorf("pull %s: %w", ref, err), done(ctx))
+	}
+	x.logFixes(u.Fixes)
+	return nil
+}
+
+// makeEmpty sees to it that dir is an empty directory. undo takes back what
+// was put in it since, and dir itself if it was made.
+func makeEmpty(dir string) (undo func(context.Context) error, err error) {
+	names, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error { return storage.RemoveTree(context.WithoutCancel(ctx), dir) }, nil
+	case err != nil:
+		return nil, err
+	case len(names) > 0:
+		return nil, fmt.Errorf("directory %q: not empty", dir)
+	}
+	return func(ctx context.Context) error {
+		names, err := os.ReadDir(dir)
+		for _, n := range names {
+			err = errors.Join(err, storage.RemoveTree(context.WithoutCancel(ctx), dir+"/"+n.Name()))
+		}
+		return err
+	}, nil
+}
