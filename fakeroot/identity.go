@@ -130,6 +130,9 @@ func (x ids) setres(real, effective, saved uint32, privileged bool) (ids, unix.E
 		}
 		*v.at = v.want
 	}
+	if n == x && (effective == noID || effective == x.fs) {
+		return x, 0 // nothing changes, the file-system id neither
+	}
 	n.fs = n.effective
 	return n, 0
 }
