@@ -32,14 +32,6 @@ func (e endpoint) apiHost() string {
 	return e.host
 }
 
-// endpoints lists where ref may be found, mirrors first.
-func (c *Client) endpoints(ref image.Reference) ([]endpoint, error) {
-	if c.opts.Registries == nil {
-		return []endpoint{{host: ref.Host, repo: ref.Path}}, nil
-	}
-	return c.opts.Registries.endpoints(ref)
-}
-
 // schemes are tried in order. Only a loopback registry falls back to HTTP by
 // itself: what never leaves the machine cannot be listened to.
 func (c *Client) schemes(e endpoint) []string {

@@ -85,11 +85,10 @@ func (c *Client) PushManifest(ctx context.Context, ref image.Reference, mediaTyp
 
 // primary is where ref is pushed to: never a mirror.
 func (c *Client) primary(ref image.Reference) (*repository, error) {
-	ends, err := c.endpoints(ref)
+	e, err := c.opts.Registries.pushEndpoint(ref)
 	if err != nil {
 		return nil, err
 	}
-	e := ends[len(ends)-1]
 	return &repository{s: c.session(e), path: e.repo}, nil
 }
 

@@ -117,7 +117,7 @@ func (c *Client) Close() { c.transports.close() }
 // one succeeds. What was served last is tried first. The error is that of the
 // last place, the registry that ref names.
 func (c *Client) each(ctx context.Context, ref image.Reference, use func(*repository) error) error {
-	ends, err := c.endpoints(ref)
+	ends, err := c.opts.Registries.endpoints(ref)
 	if err != nil {
 		return err
 	}
