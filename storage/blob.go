@@ -32,6 +32,9 @@ func (s *Store) blobPath(d digest.Digest) string { return s.path(blobsDir, d.Enc
 // *CorruptError, or r's own. Several writers of one blob do no harm. A blob
 // that is there already is left as it is and r is not read.
 func (s *Store) PutBlob(ctx context.Context, d digest.Digest, size int64, r io.Reader) error {
+	if err := checkDigest(d); err != nil {
+		return fmt.Errorf("store blob: %w", err)
+	}
 	if have, err := s.StatBlob(d); err == nil && (size < 0 || have == size) {
 		if err := s.PinBlobs(ctx, d); !errors.Is(err, ErrNotFound) {
 			return err
@@ -45,7 +48,7 @@ func (s *Store) PutBlob(ctx context.Context, d digest.Digest, size int64, r io.R
 	if err := copyContext(ctx, w, r); err != nil {
 		return fmt.Errorf("store blob %s: %w", d, err)
 	}
-	_, err = w.Commit(ctx)
+	_, err = w.Commit()
 	return err
 }
 
@@ -150,8 +153,10 @@ type BlobOptions struct {
 	Verified bool
 }
 
-// BlobWriter is a blob being written. Others may read it meanwhile.
+// BlobWriter is a blob being written. Others may read it meanwhile. It keeps
+// the context of NewBlob, because it lives for one transfer.
 type BlobWriter struct {
+	ctx   context.Context
 	store *Store
 	want  digest.Digest // "": whatever it will be
 	size  int64         // -1: unknown
@@ -185,7 +190,7 @@ func (s *Store) NewBlob(ctx context.Context, d digest.Digest, size int64, opts B
 	if err != nil {
 		return nil, fmt.Errorf("store blob %s: %w", d, cause(err))
 	}
-	w := &BlobWriter{store: s, want: d, size: size, temp: temp, f: f}
+	w := &BlobWriter{ctx: ctx, store: s, want: d, size: size, temp: temp, f: f}
 	w.change = sync.NewCond(&w.mu)
 	if d == "" || !opts.Verified {
 		w.sum = digest.SHA256.Digester()
@@ -218,13 +223,13 @@ func (w *BlobWriter) corrupt(format string, a ...any) error {
 
 // Commit checks size and digest, pins the blob, puts it into place and
 // returns its digest. Readers get io.EOF only after it.
-func (w *BlobWriter) Commit(ctx context.Context) (digest.Digest, error) {
-	d, err := w.commit(ctx)
+func (w *BlobWriter) Commit() (digest.Digest, error) {
+	d, err := w.commit()
 	w.finish(err)
 	return d, err
 }
 
-func (w *BlobWriter) commit(ctx context.Context) (digest.Digest, error) {
+func (w *BlobWriter) commit() (digest.Digest, error) {
 	if w.size >= 0 && w.n != w.size {
 		return "", w.corrupt("%d bytes instead of %d", w.n, w.size)
 	}
@@ -246,11 +251,11 @@ func (w *BlobWriter) commit(ctx context.Context) (digest.Digest, error) {
 	// Pinned before it is there: Collect sees the pin first.
 	switch have, err := s.StatBlob(d); {
 	case err == nil && have == w.n:
-		if err := s.PinBlobs(ctx, d); !errors.Is(err, ErrNotFound) {
+		if err := s.PinBlobs(w.ctx, d); !errors.Is(err, ErrNotFound) {
 			return d, err // w.finish removes our copy
 		}
 	default:
-		if err := s.PinBlobs(ctx, d); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := s.PinBlobs(w.ctx, d); err != nil && !errors.Is(err, ErrNotFound) {
 			return "", err
 		}
 	}

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Policy says what Collect may take besides what nothing refers to. The zero
@@ -123,20 +126,51 @@ func (s *Store) outcome(c *contents, victims map[string]bool) Freed {
 
 // collect does it: before is what choose saw.
 func (s *Store) collect(ctx context.Context, p Policy, before *contents, victims map[string]bool) (Freed, error) {
-	trash, err := s.tempName("trash")
+	bin, err := s.newTrash()
 	if err != nil {
 		return Freed{}, err
 	}
-	if err := os.Mkdir(trash, 0o700); err != nil {
-		return Freed{}, err
+	freed, err := s.discard(ctx, p, before, victims, bin)
+	if bin == "" {
+		return freed, err
 	}
-	freed, err := s.renameGarbage(ctx, p, before, victims, trash)
-	return freed, errors.Join(err, RemoveTree(ctx, trash))
+	return freed, errors.Join(err, RemoveTree(ctx, string(bin)))
 }
 
-// renameGarbage moves what goes into trash, under the lock. States go before
-// the trees they name, so that a crash leaves no state without trees.
-func (s *Store) renameGarbage(ctx context.Context, p Policy, before *contents, victims map[string]bool, trash string) (Freed, error) {
+// trash is the directory where things go to be deleted when the lock is
+// released; "" on a disk so full that there is none: they are deleted at once.
+type trash string
+
+func (s *Store) newTrash() (trash, error) {
+	dir, err := s.tempName("trash")
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if IsFull(err) {
+		return "", nil
+	}
+	return trash(dir), err
+}
+
+// take removes path from where it is.
+func (bin trash) take(ctx context.Context, path string) error {
+	if bin != "" {
+		err := os.Rename(path, string(bin)+"/"+filepath.Base(path))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	// Without its description, half a tree is not taken for a tree.
+	if err := os.Remove(path + "/" + treeFile); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+		return err
+	}
+	return RemoveTree(ctx, path)
+}
+
+// discard throws away what goes, under the lock. States go before the trees
+// they name, so that a crash leaves no state without trees.
+func (s *Store) discard(ctx context.Context, p Policy, before *contents, victims map[string]bool, bin trash) (Freed, error) {
 	unlock, err := s.lock(ctx, true)
 	if err != nil {
 		return Freed{}, err
@@ -161,7 +195,7 @@ func (s *Store) renameGarbage(ctx context.Context, p Policy, before *contents, v
 	r := s.needs(now, victims)
 	for id := range now.trees {
 		if r.trees[id] == 0 {
-			if err := os.Rename(s.treeDir(id), trash+"/"+string(id)); err != nil {
+			if err := bin.take(ctx, s.treeDir(id)); err != nil {
 				return freed, err
 			}
 			delete(now.trees, id)
@@ -169,7 +203,7 @@ func (s *Store) renameGarbage(ctx context.Context, p Policy, before *contents, v
 	}
 	for d := range now.blobs {
 		if r.blobs[d] == 0 {
-			if err := os.Rename(s.blobPath(d), trash+"/"+d.Encoded()+".blob"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := bin.take(ctx, s.blobPath(d)); err != nil {
 				return freed, err
 			}
 		}
@@ -182,11 +216,14 @@ func (s *Store) renameGarbage(ctx context.Context, p Policy, before *contents, v
 		}
 	}
 	if p.Mounts {
-		if freed.Mounts, err = s.renameMounts(ctx, now, trash, &freed.Bytes); err != nil {
+		if freed.Mounts, err = s.discardMounts(ctx, now, bin, &freed.Bytes); err != nil {
 			return freed, err
 		}
 	}
-	return freed, errors.Join(s.mend(now), s.removeKeyLocks())
+	if err := s.mend(now); err != nil && !IsFull(err) { // the next Collect will
+		return freed, err
+	}
+	return freed, s.removeKeyLocks()
 }
 
 func removeFile(path string) error {
@@ -196,8 +233,8 @@ func removeFile(path string) error {
 	return nil
 }
 
-// renameMounts takes the cache directories that no live process uses.
-func (s *Store) renameMounts(ctx context.Context, c *contents, trash string, bytes *int64) (int, error) {
+// discardMounts takes the cache directories that no live process uses.
+func (s *Store) discardMounts(ctx context.Context, c *contents, bin trash, bytes *int64) (int, error) {
 	entries, err := os.ReadDir(s.path(mountsDir))
 	if err != nil {
 		return 0, err
@@ -211,7 +248,7 @@ func (s *Store) renameMounts(ctx context.Context, c *contents, trash string, byt
 		if size, _, err := measure(ctx, dir); err == nil {
 			*bytes += size
 		}
-		if err := os.Rename(dir, trash+"/mount-"+e.Name()); err != nil {
+		if err := bin.take(ctx, dir); err != nil {
 			return n, err
 		}
 		n++

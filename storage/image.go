@@ -87,7 +87,7 @@ func (s *Store) PutImage(ctx context.Context, img Image) error {
 		return err
 	}
 	img.Ref = ref.String()
-	if err := errors.Join(checkDigest(img.ID), checkChain(img.trees())); err != nil {
+	if err := img.check(); err != nil {
 		return fmt.Errorf("store image %q: %w", img.Ref, err)
 	}
 	if err := s.Pin(ctx, img.trees()...); err != nil {
@@ -107,16 +107,17 @@ func (s *Store) PutImage(ctx context.Context, img Image) error {
 	return nil
 }
 
-func checkChain(chain []TreeID) error {
-	if len(chain) == 0 {
+// check looks at the form of what the image refers to.
+func (img *Image) check() error {
+	if len(img.Chain) == 0 {
 		return errors.New("it has no trees")
 	}
-	for _, id := range chain {
+	for _, id := range img.trees() {
 		if err := id.check(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return checkDigest(img.ID)
 }
 
 // putImage writes a record and what follows from it. The lock is held alone.
@@ -206,7 +207,7 @@ func readImage(path string, buf []byte) (img *Image, durable bool, err error) {
 		return nil, false, fmt.Errorf("record %q: %w: %w", path, ErrCorrupt, err)
 	}
 	ref, err := img.Reference()
-	if err != nil || fileName(ref)+".json" != filepath.Base(path) || checkChain(img.trees()) != nil || checkDigest(img.ID) != nil {
+	if err != nil || fileName(ref)+".json" != filepath.Base(path) || img.check() != nil {
 		return nil, false, fmt.Errorf("record %q: %w: it is not what its name says", path, ErrCorrupt)
 	}
 	return img, st.Mode&writeBits == 0, nil

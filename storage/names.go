@@ -142,13 +142,14 @@ func matchOne(all []imageRecord, glob string) ([]int, error) {
 	var hits []int
 	if strings.ContainsAny(glob, `*?[\`) {
 		// As file names, references have no slash that * would stop at.
-		pattern := strings.NewReplacer("/", "%", ":", "+").Replace(glob)
+		flat := strings.NewReplacer("/", "%", ":", "+")
+		pattern := flat.Replace(glob)
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, fmt.Errorf("pattern %q: a bracket is not closed", glob)
+		}
 		for i, r := range all {
-			name := strings.NewReplacer("/", "%", ":", "+").Replace(r.img.Ref)
-			ok, err := path.Match(pattern, name)
-			if err != nil {
-				return nil, fmt.Errorf("pattern %q: a bracket is not closed", glob)
-			}
+			name := flat.Replace(r.img.Ref)
+			ok, _ := path.Match(pattern, name)
 			if latest, _ := path.Match(pattern+"+latest", name); ok || latest {
 				hits = append(hits, i)
 			}

@@ -28,16 +28,16 @@ const (
 // be on disk.
 type dirtySet struct {
 	mu    sync.Mutex
-	paths map[string]bool // true: to be synced itself when marked
+	paths map[string]bool // true: the record of an image
 }
 
-func (d *dirtySet) add(path string, fsync bool) {
+func (d *dirtySet) add(path string, image bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.paths == nil {
 		d.paths = map[string]bool{}
 	}
-	d.paths[path] = d.paths[path] || fsync
+	d.paths[path] = d.paths[path] || image
 }
 
 func (d *dirtySet) take() map[string]bool {
@@ -67,21 +67,18 @@ func (s *Store) Sync(ctx context.Context) error {
 		return nil
 	}
 	if err := s.mark(ctx, paths); err != nil {
-		for p, fsync := range paths {
-			s.dirty.add(p, fsync)
+		for p, image := range paths {
+			s.dirty.add(p, image)
 		}
 		return fmt.Errorf("write storage %q to disk: %w", s.dir, err)
 	}
 	return nil
 }
 
+// mark writes out what paths name, then marks it, then writes the marks out:
+// an image is marked last, and believed only if its trees are.
 func (s *Store) mark(ctx context.Context, paths map[string]bool) error {
-	fd, err := unix.Open(s.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if err := unix.Syncfs(fd); err != nil && err != unix.ENOSYS {
+	if err := s.flush(); err != nil {
 		return err
 	}
 	// Not while SetLayer is between reading and replacing a record.
@@ -90,18 +87,42 @@ func (s *Store) mark(ctx context.Context, paths map[string]bool) error {
 		return err
 	}
 	defer unlock()
-	for p, fsync := range paths {
-		if err := markOne(p, fsync); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for p, image := range paths {
+		if image {
+			continue
+		}
+		if err := os.Chmod(p, modeDurable); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	for p, image := range paths {
+		if !image {
+			continue
+		}
+		if err := markImage(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-func markOne(path string, fsync bool) error {
-	if !fsync {
-		return os.Chmod(path, modeDurable)
+// flush writes out the storage directory's file system.
+func (s *Store) flush() error {
+	fd, err := unix.Open(s.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
+	defer unix.Close(fd)
+	if err := unix.Syncfs(fd); err != nil && err != unix.ENOSYS {
+		return err
+	}
+	return nil
+}
+
+func markImage(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -116,23 +137,6 @@ func markOne(path string, fsync bool) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// noteUse checks that path exists and has Sync mark it if nobody has yet.
-func (s *Store) noteUse(path string) error {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return err
-	}
-	if st.Mode&writeBits != 0 {
-		s.dirty.add(path, false)
-	}
-	return nil
-}
-
-func isDurable(path string) bool {
-	var st unix.Stat_t
-	return unix.Lstat(path, &st) == nil && st.Mode&writeBits == 0
-}
-
 // trusted reports whether a record can be believed: it is on disk, or this
 // kernel wrote it, or another machine's that is up.
 func (s *Store) trusted(durable bool, bootID string) bool {
@@ -140,7 +144,7 @@ func (s *Store) trusted(durable bool, bootID string) bool {
 		return true
 	}
 	machine, boot, ok := strings.Cut(bootID, "/")
-	return ok && (boot == s.me().boot || s.isUp(machine, boot))
+	return ok && (boot == s.me().boot || machine != s.me().machine && s.isUp(machine, boot))
 }
 
 // isUp reports whether a process of another machine, of the given boot, gave

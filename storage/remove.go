@@ -15,12 +15,16 @@ import (
 // it chooses, costs neither handles nor stack.
 const maxDepth = 64
 
-// RemoveTree removes dir and all below it. Links are not followed, wherever
+// RemoveTree removes dir, an absolute path, and all below it. Links are not followed, wherever
 // they are put meanwhile: each step is relative to an open directory.
 // Directories that their owner may not read or change are made so first, as
 // overlay's work/work has mode 000. A missing dir is no error. Two processes
 // may remove one tree together.
 func RemoveTree(ctx context.Context, dir string) error {
+	// "" and "." would be the working directory, whatever that is.
+	if dir != filepath.Clean(dir) || !filepath.IsAbs(dir) || dir == "/" {
+		return fmt.Errorf("BUG: remove %q: not an absolute, clean path below /", dir)
+	}
 	parent, err := unix.Open(filepath.Dir(dir), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -97,7 +101,7 @@ func (r *remover) empty(parent int, name string, depth int) error {
 	}
 	for {
 		names, err := f.Readdirnames(-1)
-		if err != nil {
+		if err != nil && !errors.Is(err, unix.ENOENT) { // removed by another process
 			return err
 		}
 		for _, n := range names {

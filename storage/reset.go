@@ -52,7 +52,8 @@ func (s *Store) checkAllOurs() error {
 	if err != nil {
 		return foreign("it has no version file")
 	}
-	if _, err := strconv.Atoi(strings.TrimSpace(string(b))); err != nil && len(b) > 0 {
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil && len(b) > 0 {
 		return foreign(fmt.Sprintf("its version file says %.20q", b))
 	}
 	entries, err := os.ReadDir(s.dir)
@@ -64,7 +65,11 @@ func (s *Store) checkAllOurs() error {
 			return foreign(fmt.Sprintf("there is %q in it", e.Name()))
 		}
 	}
-	if fresh, err := s.isFresh(); !s.isOurs() && !(fresh && err == nil) {
+	if s.isOurs() {
+		return nil
+	}
+	// Begun to be made, or to be deleted by a Reset that was killed.
+	if fresh, err := s.isFresh(); err != nil || !fresh || len(b) > 0 && n != Version {
 		return foreign("it has not the parts of one")
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"sync"
@@ -89,8 +88,8 @@ func (s *Store) tempName(kind string) (string, error) {
 }
 
 // Pin protects trees from Collect until Close. Trees that are not there
-// (collected since their names were read) give a *MissingError, and none of
-// the others is to be relied on then.
+// (collected since their names were read) or not to be believed (see Tree)
+// give a *MissingError, and none of the others is to be relied on then.
 func (s *Store) Pin(ctx context.Context, trees ...TreeID) error {
 	missing := &MissingError{}
 	names := make([]string, len(trees))
@@ -98,8 +97,8 @@ func (s *Store) Pin(ctx context.Context, trees ...TreeID) error {
 		names[i] = "t-" + string(t)
 	}
 	err := s.pin(ctx, names, func(i int) error {
-		err := s.noteUse(s.path(treesDir, string(trees[i]), treeFile))
-		if errors.Is(err, fs.ErrNotExist) {
+		err := s.useTree(trees[i])
+		if errors.Is(err, ErrNotFound) {
 			missing.Trees = append(missing.Trees, trees[i])
 		}
 		return err
@@ -108,6 +107,35 @@ func (s *Store) Pin(ctx context.Context, trees ...TreeID) error {
 		return missing
 	}
 	return err
+}
+
+// useTree checks that a tree is there, and has Sync mark it if it is not yet.
+func (s *Store) useTree(id TreeID) error {
+	if err := id.check(); err != nil {
+		return err
+	}
+	path := s.treeDir(id) + "/" + treeFile
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) == nil && st.Mode&writeBits == 0 {
+		return nil
+	}
+	if _, err := s.Tree(id); err != nil {
+		return err
+	}
+	s.dirty.add(path, false)
+	return nil
+}
+
+// useBlob does the same for a blob.
+func (s *Store) useBlob(d digest.Digest) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(s.blobPath(d), &st); err != nil {
+		return missingBlob(d, err)
+	}
+	if st.Mode&writeBits != 0 {
+		s.dirty.add(s.blobPath(d), false)
+	}
+	return nil
 }
 
 // PinBlobs protects blobs from Collect until Close. Those that are not there
@@ -122,8 +150,8 @@ func (s *Store) PinBlobs(ctx context.Context, blobs ...digest.Digest) error {
 		names[i] = "b-" + d.Encoded()
 	}
 	err := s.pin(ctx, names, func(i int) error {
-		err := s.noteUse(s.blobPath(blobs[i]))
-		if errors.Is(err, fs.ErrNotExist) {
+		err := s.useBlob(blobs[i])
+		if errors.Is(err, ErrNotFound) {
 			missing.Blobs = append(missing.Blobs, blobs[i])
 		}
 		return err

@@ -223,7 +223,7 @@ func (s *Store) isFresh() (bool, error) {
 		case name == "lost+found": // the root of a file system
 		case name == versionFile:
 			begun = true
-		case begunWith(name) && s.isBare(name):
+		case (begunWith(name) || name == lockFile) && s.isBare(name):
 			others++
 		default:
 			return false, nil
@@ -273,6 +273,10 @@ func (s *Store) create() error {
 		}
 	}
 	if err := s.createLayout(); err != nil {
+		return fail(err)
+	}
+	// Now, so that deleting works on a full disk.
+	if err := touch(s.path(lockFile)); err != nil {
 		return fail(err)
 	}
 	if _, err := fmt.Fprintln(f, Version); err != nil {

@@ -117,36 +117,37 @@ func (s *Store) CommitTree(ctx context.Context, dir string, meta Tree, owners fa
 
 // assemble makes the tree's directory next to its final place; dir is moved
 // there.
-func (s *Store) assemble(dir string, meta Tree, owners fakeroot.Table) (made string, err error) {
-	if made, err = s.tempName("tree"); err != nil {
+func (s *Store) assemble(dir string, meta Tree, owners fakeroot.Table) (string, error) {
+	made, err := s.tempName("tree")
+	if err != nil {
 		return "", err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, RemoveTree(context.Background(), made))
-		}
-	}()
+	if err := fillTree(made, dir, meta, owners); err != nil {
+		return "", errors.Join(err, RemoveTree(context.Background(), made))
+	}
+	return made, nil
+}
+
+func fillTree(made, dir string, meta Tree, owners fakeroot.Table) error {
 	if err := os.Mkdir(made, 0o700); err != nil {
-		return "", err
+		return err
 	}
-	if owners, err = moveFiles(dir, made+"/"+filesDir, owners); err != nil {
-		return "", err
+	owners, err := moveFiles(dir, made+"/"+filesDir, owners)
+	if err != nil {
+		return err
 	}
 	table, err := encodeOwners(owners)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := makeFile(made+"/"+ownersFile, table, modePending, false); err != nil {
-		return "", err
+		return err
 	}
 	record, err := json.Marshal(meta)
 	if err != nil {
-		return "", fmt.Errorf("BUG: %w", err)
+		return fmt.Errorf("BUG: %w", err)
 	}
-	if err := makeFile(made+"/"+treeFile, append(record, '\n'), modePending, false); err != nil {
-		return "", err
-	}
-	return made, nil
+	return makeFile(made+"/"+treeFile, append(record, '\n'), modePending, false)
 }
 
 // moveFiles renames dir. That changes "..", so the kernel wants dir writable;
