@@ -50,6 +50,7 @@ type authState struct {
 	known     map[string]Credential // by repository, from Options.Credentials
 	asked     Credential            // from Options.Ask
 	spent     bool                  // asked has been used for a token
+	excuse    error                 // why Options.Credentials could not answer
 	tokens    map[string]*token     // by scope
 	demanded  map[string][]string   // by scope: what the registry named beyond it
 }
@@ -217,7 +218,13 @@ func (a *authState) credential(ctx context.Context, s *session, repo string) (Cr
 	if !ok && s.client.opts.Credentials != nil {
 		var err error
 		if cred, err = s.client.opts.Credentials.Get(ctx, s.end.host, repo); err != nil {
-			return Credential{}, err
+			if ctx.Err() != nil {
+				return Credential{}, context.Cause(ctx)
+			}
+			// A helper that is not installed must not stand between the user
+			// and a public image.
+			s.client.log.Warn("credentials cannot be read, going on without", "registry", s.end.host, "cause", err)
+			a.excuse = err
 		}
 	}
 	a.remember(repo, cred)
@@ -397,9 +404,13 @@ func (s *session) unauthorized(r call, status *statusError) *Error {
 	e := &Error{Op: r.op, Object: r.object, Kind: ErrUnauthorized}
 	s.auth.mu.Lock()
 	stranger := s.auth.asked.IsZero() && s.auth.known[r.scope.repo].IsZero()
+	excuse := s.auth.excuse
 	s.auth.mu.Unlock()
 	login := "virga login " + s.end.host
 	switch {
+	case stranger && excuse != nil:
+		e.Err = fmt.Errorf("registry %s wants credentials (%w), but they cannot be read: %w", s.end.host, status, excuse)
+		e.Advice = "repair that, or " + login
 	case stranger && r.scope.push:
 		e.Err = fmt.Errorf("registry %s takes nothing from strangers (%w)", s.end.host, status)
 		e.Advice = login

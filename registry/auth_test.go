@@ -456,3 +456,23 @@ func TestCredentialNeverPrints(t *testing.T) {
 		t.Errorf("JSON prints %s", b)
 	}
 }
+
+// A helper that is not installed does not keep anybody from a public image,
+// and is named when the image turns out to be none.
+func TestUnreadableCredentials(t *testing.T) {
+	broken := SourceFunc(func(context.Context, string, string) (Credential, error) {
+		return Credential{}, errors.New("no docker-credential-box")
+	})
+	s := serve(t)
+	s.putImage("open/app", "t", "linux/amd64", []byte("x"))
+	s.putImage("site/app", "t", "linux/amd64", []byte("x"))
+	requireToken(t, s)
+	c := quick(t, Options{Credentials: broken})
+	if _, err := c.Resolve(t.Context(), parseRef(t, "%s/open/app:t", s.host()), amd64()); err != nil {
+		t.Error(err)
+	}
+	_, err := c.Resolve(t.Context(), parseRef(t, "%s/site/app:t", s.host()), amd64())
+	if !errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), "no docker-credential-box") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -22,11 +22,12 @@ func temporary(err error) bool {
 		own   *Error
 		local *localError
 		cert  *certError
+		plain tls.RecordHeaderError
 		dns   *net.DNSError
 		te    *transport.Error
 	)
 	switch {
-	case errors.As(err, &own), errors.As(err, &local), errors.As(err, &cert),
+	case errors.As(err, &own), errors.As(err, &local), errors.As(err, &cert), errors.As(err, &plain),
 		errors.Is(err, errRedirect), errors.Is(err, http.ErrSchemeMismatch), isCertificate(err):
 		return false
 	case errors.As(err, &dns):
@@ -109,6 +110,7 @@ func (s *session) explain(err error) (cause error, advice string) {
 		authority x509.UnknownAuthorityError
 		name      x509.HostnameError
 		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &op) && op.Op == "proxyconnect":
@@ -127,6 +129,8 @@ func (s *session) explain(err error) (cause error, advice string) {
 		return fmt.Errorf("TLS with %s: %w", host, err), "does the registry want a client certificate (certs.d/" + certDirName(host) + "/client.cert)?"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return reword(err, "%s speaks HTTP, not HTTPS", host), "--plain-http uses it without encryption"
+	case errors.As(err, &record):
+		return reword(err, "%s does not speak TLS", host), "is the port right? --plain-http does without TLS"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return reword(err, "connection to %s refused", host), "is the registry running, and its port right?"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -245,7 +246,6 @@ func TestUnreachable(t *testing.T) {
 		kind                   error
 	}{
 		{"refused", refused, "connection to " + refused + " refused", "running", Options{}, ErrUnreachable},
-		{"no such name", "registry.invalid", `no host is named "registry.invalid"`, "name", Options{}, ErrUnreachable},
 		{"proxy down", "registry.invalid", "the proxy does not connect", "HTTPS_PROXY", Options{Proxy: proxy}, ErrUnreachable},
 		{"accepts and says nothing", mute.Addr().String(), "does not answer", "network", Options{}, ErrUnreachable},
 		{"a web server", web.Listener.Addr().String(), "does not answer as a registry does", "port", Options{}, ErrProtocol},
@@ -265,7 +265,35 @@ func TestUnreachable(t *testing.T) {
 			if !errors.As(err, &e) || e.Kind != tt.kind || !strings.Contains(e.Error(), tt.says) || !strings.Contains(e.Hint(), tt.hint) {
 				t.Fatalf("got %v (hint %q), want %q (hint %q)", err, e.Hint(), tt.says, tt.hint)
 			}
-			t.Log(err, "|", e.Hint())
 		})
+	}
+}
+
+// What needs a network of its own to happen.
+func TestExplain(t *testing.T) {
+	c := quick(t, Options{})
+	s := c.session(endpoint{host: "docker.io"})
+	for _, tt := range []struct {
+		err        error
+		says, hint string
+		again      bool // worth it
+	}{
+		{&net.DNSError{Name: "no.example", IsNotFound: true}, `no host is named "no.example"`, "Docker Hub", false},
+		{&net.DNSError{Name: "no.example", IsTimeout: true}, "no.example", "name service", true},
+		{&net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED}, "the proxy does not connect", "HTTPS_PROXY", true},
+		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, "registry-1.docker.io does not answer", "network", true},
+		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, "broke the connection off", "again", true},
+		{tls.RecordHeaderError{Msg: "x"}, "does not speak TLS", "--plain-http", false},
+		{http.ErrSchemeMismatch, "speaks HTTP", "--plain-http", false},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "certificate of registry-1.docker.io", "certs.d/docker.io/ca.crt", false},
+	} {
+		err := s.failure(t.Context(), call{op: "fetch", object: "x"}, &url.Error{Op: "Get", URL: "https://x/?sig=hush", Err: tt.err})
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != ErrUnreachable || !strings.Contains(e.Error(), tt.says) || !strings.Contains(e.Hint(), tt.hint) || strings.Contains(e.Error(), "hush") {
+			t.Errorf("%v becomes %v (hint %q), want %q (%q)", tt.err, err, e.Hint(), tt.says, tt.hint)
+		}
+		if got := temporary(tt.err); got != tt.again {
+			t.Errorf("%v: temporary %v", tt.err, got)
+		}
 	}
 }
