@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -34,7 +35,7 @@ func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference)
 	if err != nil {
 		return nil, err
 	}
-	owners, err := x.read(ctx, dir, path)
+	owners, err := x.read(ctx, work, dir, path)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference)
 }
 
 // read fills dir from a directory or an archive.
-func (x *Exchange) read(ctx context.Context, dir, path string) (fakeroot.Table, error) {
+func (x *Exchange) read(ctx context.Context, work *storage.Work, dir, path string) (fakeroot.Table, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return nil, cause(err)
@@ -74,12 +75,35 @@ func (x *Exchange) read(ctx context.Context, dir, path string) (fakeroot.Table, 
 		return nil, cause(err)
 	}
 	defer f.Close()
+	if f, err = seekable(f, filepath.Join(work.Path(), "archive")); err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	u, err := layer.ExtractTar(ctx, dir, f, layer.ExtractOptions{StripTop: true, KeepOwners: x.opts.Real, Logger: x.log})
 	if err != nil {
 		return nil, err
 	}
 	x.logFixes(u.Fixes)
 	return u.Owners, nil
+}
+
+// seekable returns f, or a copy of it at name if it is a pipe.
+func seekable(f *os.File, name string) (*os.File, error) {
+	if _, err := f.Seek(0, io.SeekCurrent); err == nil {
+		return f, nil
+	}
+	c, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = io.Copy(c, f); err == nil {
+		_, err = c.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // cause drops the operation and path of an error about a path the caller

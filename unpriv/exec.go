@@ -128,7 +128,7 @@ func (im *Image) layFiles() error {
 		if err := os.WriteFile(src, content, 0o644); err != nil {
 			return err
 		}
-		if err := mountBelow(root, specs.Mount{Destination: name, Type: "bind", Source: src, Options: []string{optional}}); err != nil {
+		if err := mountBelow(root, specs.Mount{Destination: name, Type: "bind", Source: src, Options: []string{Optional}}); err != nil {
 			return fmt.Errorf("mount %q: %w", name, err)
 		}
 	}

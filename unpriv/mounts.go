@@ -13,8 +13,9 @@ import (
 	"virga/internal/inroot"
 )
 
-// optional marks mounts that are left out where source or target is missing.
-const optional = "x-virga.optional"
+// Optional, among the options of a mount, lets it be left out where source or
+// target is missing.
+const Optional = "x-virga.optional"
 
 // BuildMounts are the mounts of a RUN: a small /dev of its own, the host's
 // /sys read-only, and the host's name resolution. /proc is the host's until
@@ -22,22 +23,22 @@ const optional = "x-virga.optional"
 func BuildMounts() []specs.Mount {
 	mounts := []specs.Mount{
 		{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind"}},
-		{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "ro", optional}},
+		{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "ro", Optional}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "mode=755"}},
 	}
 	for _, d := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		mounts = append(mounts, specs.Mount{Destination: "/dev/" + d, Type: "bind", Source: "/dev/" + d, Options: []string{"create-file"}})
 	}
 	return append(mounts,
-		specs.Mount{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"create-dir", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", optional}},
+		specs.Mount{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"create-dir", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", Optional}},
 		specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs", Options: []string{"create-dir", "nosuid", "nodev", "mode=1777"}},
 		specs.Mount{Destination: "/dev/fd", Type: "link", Source: "/proc/self/fd"},
 		specs.Mount{Destination: "/dev/stdin", Type: "link", Source: "/proc/self/fd/0"},
 		specs.Mount{Destination: "/dev/stdout", Type: "link", Source: "/proc/self/fd/1"},
 		specs.Mount{Destination: "/dev/stderr", Type: "link", Source: "/proc/self/fd/2"},
 		specs.Mount{Destination: "/dev/ptmx", Type: "link", Source: "pts/ptmx"},
-		specs.Mount{Destination: "/etc/hosts", Type: "bind", Source: "/etc/hosts", Options: []string{"ro", optional}},
-		specs.Mount{Destination: "/etc/resolv.conf", Type: "bind", Source: "/etc/resolv.conf", Options: []string{"ro", optional}},
+		specs.Mount{Destination: "/etc/hosts", Type: "bind", Source: "/etc/hosts", Options: []string{"ro", Optional}},
+		specs.Mount{Destination: "/etc/resolv.conf", Type: "bind", Source: "/etc/resolv.conf", Options: []string{"ro", Optional}},
 	)
 }
 
@@ -46,10 +47,10 @@ func BuildMounts() []specs.Mount {
 func RunMounts() []specs.Mount {
 	mounts := []specs.Mount{}
 	for _, d := range []string{"/dev", "/proc", "/sys"} {
-		mounts = append(mounts, specs.Mount{Destination: d, Type: "bind", Source: d, Options: []string{"rbind", optional}})
+		mounts = append(mounts, specs.Mount{Destination: d, Type: "bind", Source: d, Options: []string{"rbind", Optional}})
 	}
 	for _, f := range []string{"/etc/hosts", "/etc/machine-id", "/etc/resolv.conf"} {
-		mounts = append(mounts, specs.Mount{Destination: f, Type: "bind", Source: f, Options: []string{"ro", optional}})
+		mounts = append(mounts, specs.Mount{Destination: f, Type: "bind", Source: f, Options: []string{"ro", Optional}})
 	}
 	return mounts
 }
@@ -77,7 +78,7 @@ func Skeleton(dir string) error {
 // handles: a link in a hostile image leads nowhere else.
 func mountBelow(root *inroot.Root, m specs.Mount) error {
 	flags, data, opts := mountOptions(m.Options)
-	if m.Type == "bind" && opts[optional] {
+	if m.Type == "bind" && opts[Optional] {
 		if _, err := os.Stat(m.Source); err != nil {
 			return nil
 		}
@@ -88,7 +89,7 @@ func mountBelow(root *inroot.Root, m specs.Mount) error {
 	}
 	p, err := root.Resolve(m.Destination, m.Type != "link", mkdir)
 	if err != nil {
-		if opts[optional] && inroot.IsNotExist(err) {
+		if opts[Optional] && inroot.IsNotExist(err) {
 			return nil
 		}
 		return &TargetError{m.Destination, err}
@@ -102,14 +103,14 @@ func mountBelow(root *inroot.Root, m specs.Mount) error {
 	}
 	fd, err := unix.Openat(p.Dir, p.Base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		if opts[optional] && err == unix.ENOENT {
+		if opts[Optional] && err == unix.ENOENT {
 			return nil
 		}
 		return &TargetError{m.Destination, err}
 	}
 	defer unix.Close(fd)
 	err = mountOn(fd, m, flags, data, opts["ro"])
-	if err != nil && opts[optional] {
+	if err != nil && opts[Optional] {
 		return nil
 	}
 	return err
@@ -169,7 +170,7 @@ func mountOptions(options []string) (flags uintptr, data string, own map[string]
 			flags |= unix.MS_NODEV
 		case "noexec":
 			flags |= unix.MS_NOEXEC
-		case "ro", "create-dir", "create-file", optional:
+		case "ro", "create-dir", "create-file", Optional:
 			own[o] = true
 		case "bind", "rw":
 		default:

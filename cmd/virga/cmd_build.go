@@ -3,11 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"virga/build"
+	"virga/exchange"
+	"virga/fakeroot"
 	"virga/image"
+	"virga/storage"
+	"virga/unpriv"
 )
 
 // buildOptions is what the options of build mean.
@@ -125,6 +133,145 @@ func parseBuildArgs(env *environment, list []string) (map[string]string, error) 
 	return out, nil
 }
 
-func runBuild(_ context.Context, _ *environment, _ buildOptions) error {
-	return errNotYet("build")
+func runBuild(ctx context.Context, env *environment, o buildOptions) error {
+	if o.parseOnly || o.dryRun {
+		return showDockerfile(env, o)
+	}
+	e := unpriv.Entry{}
+	if o.chroot {
+		e.Isolation = unpriv.Chroot
+	}
+	if done, err := env.enter(ctx, e); done || err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Real: o.chroot, PullBases: o.pull}, func(store *storage.Store, x *exchange.Exchange) error {
+		return buildImage(ctx, env, store, x, o)
+	})
+}
+
+// showDockerfile is build --parse-only and --dry-run.
+func showDockerfile(env *environment, o buildOptions) error {
+	in, err := openBuild(env, o)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	text := in.file.Tree()
+	if o.dryRun {
+		text = in.file.String()
+	}
+	_, err = fmt.Fprint(env.stdout, text)
+	return err
+}
+
+func buildImage(ctx context.Context, env *environment, store *storage.Store, x *exchange.Exchange, o buildOptions) error {
+	in, err := openBuild(env, o)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	opts, err := o.options(env, in)
+	if err != nil {
+		return err
+	}
+	quiet := env.globals.verbosity < 0
+	out := &tailWriter{limit: 64 << 10}
+	if quiet {
+		opts.Output = out
+	}
+	res, err := build.Build(ctx, store, x, in.file, opts)
+	if err != nil {
+		if quiet && ctx.Err() == nil {
+			out.writeTo(env.stderr)
+		}
+		return err
+	}
+	return reportBuild(env, o, opts.Tags, res)
+}
+
+// reportBuild tells what was made: the id alone with --quiet.
+func reportBuild(env *environment, o buildOptions, tags []image.Reference, res *build.Result) error {
+	if res.Runs > 0 {
+		env.log.Info(fmt.Sprintf("--force=%s: emulated root in %d RUN instructions", o.force, res.Runs))
+	}
+	for _, t := range tags {
+		env.log.Info(fmt.Sprintf("grown in %d instructions: %s (%s)", res.Steps, t, shortID(res.Image.ID)))
+	}
+	if env.globals.verbosity < 0 {
+		fmt.Fprintln(env.stdout, res.Image.ID)
+	}
+	if o.iidFile == "" {
+		return nil
+	}
+	return os.WriteFile(env.abs(o.iidFile), []byte(res.Image.ID.String()), 0o644)
+}
+
+// options translates the command line to what the build package wants.
+func (o buildOptions) options(env *environment, in *buildInput) (build.Options, error) {
+	b := build.Options{
+		Context: in.context, Dockerfile: in.relative, Tags: o.tags, Args: o.args, Labels: o.labels, Target: o.target,
+		Platform: env.globals.platform, Chroot: o.chroot, Jobs: o.jobs, HostEnv: os.Environ(), Output: env.stderr,
+		Report: &steps{env: env}, Log: env.log,
+	}
+	switch env.globals.cache {
+	case cacheOff:
+		b.Cache = build.CacheOff
+	case cacheRebuild:
+		b.Cache = build.CacheRebuild
+	}
+	var err error
+	if b.Force.Mode, err = fakeroot.ParseMode(o.force); err != nil {
+		return b, err
+	}
+	if b.Force.Inject, err = o.injections(b.Force.Mode); err != nil {
+		return b, err
+	}
+	for _, m := range o.binds {
+		mount, err := unpriv.Bind(m.source, m.target, m.readOnly, true)
+		if err != nil {
+			return b, err
+		}
+		b.Binds = append(b.Binds, mount)
+	}
+	if len(b.Tags) == 0 {
+		tag, err := inferTag(env, o)
+		if err != nil {
+			return b, err
+		}
+		env.log.Info("inferred image name: " + tag.String())
+		b.Tags = []image.Reference{tag}
+	}
+	b.Epoch, err = sourceDateEpoch(env)
+	return b, err
+}
+
+// injections are those of --force-cmd, else the defaults of the mode.
+func (o buildOptions) injections(mode fakeroot.Mode) ([]fakeroot.Injection, error) {
+	if len(o.forceCmds) == 0 && mode == fakeroot.ModePlain {
+		return fakeroot.DefaultInjections(), nil
+	}
+	var out []fakeroot.Injection
+	for _, s := range o.forceCmds {
+		in, err := fakeroot.ParseInjection(s)
+		if err != nil {
+			return nil, &usageError{msg: err.Error()}
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
+
+// sourceDateEpoch reads $SOURCE_DATE_EPOCH, seconds since 1970
+// (reproducible-builds.org/specs/source-date-epoch).
+func sourceDateEpoch(env *environment) (*time.Time, error) {
+	v := env.getenv("SOURCE_DATE_EPOCH")
+	if v == "" {
+		return nil, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		return nil, usagef("$SOURCE_DATE_EPOCH %q is not a number of seconds", v)
+	}
+	t := time.Unix(n, 0).UTC()
+	return &t, nil
 }

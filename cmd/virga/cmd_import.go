@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"virga/exchange"
 	"virga/image"
+	"virga/storage"
 )
 
 // importOptions is what the arguments of import mean.
@@ -45,6 +48,20 @@ func newImportOptions(env *environment, c *cli.Context) (importOptions, error) {
 	return o, err
 }
 
-func runImport(_ context.Context, _ *environment, _ importOptions) error {
-	return errNotYet("import")
+func runImport(ctx context.Context, env *environment, o importOptions) error {
+	path := o.path
+	if path == "-" {
+		path = "/dev/stdin"
+	}
+	return env.withExchange(ctx, exchange.Options{}, func(_ *storage.Store, x *exchange.Exchange) error {
+		img, err := x.Import(ctx, path, o.ref)
+		if err != nil {
+			return err
+		}
+		env.log.Info(fmt.Sprintf("imported %s (%s)", img.Ref, shortID(img.ID)))
+		if env.globals.verbosity < 0 {
+			_, err = fmt.Fprintln(env.stdout, img.ID)
+		}
+		return err
+	})
 }

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"virga/exchange"
 	"virga/image"
+	"virga/registry"
+	"virga/storage"
 )
 
 // pullOptions is what the options of pull mean.
@@ -53,6 +57,33 @@ func newPullOptions(env *environment, c *cli.Context) (pullOptions, error) {
 	return o, err
 }
 
-func runPull(_ context.Context, _ *environment, _ pullOptions) error {
-	return errNotYet("pull")
+func runPull(ctx context.Context, env *environment, o pullOptions) error {
+	if o.parseOnly {
+		return printReference(env, o.ref)
+	}
+	want := registry.Want{Platform: env.globals.platform, Yolo: env.globals.anyPlatform}
+	if o.lastLayer > 0 && o.dir == "" {
+		return &usageError{msg: "pull: --last-layer makes an incomplete image, which needs a DIR", hint: "usage: virga pull --last-layer N REF DIR"}
+	}
+	return env.withExchange(ctx, exchange.Options{}, func(_ *storage.Store, x *exchange.Exchange) error {
+		if o.dir != "" {
+			return x.PullTo(ctx, o.ref, want, o.dir, o.lastLayer)
+		}
+		img, err := x.Pull(ctx, o.ref, want)
+		if err != nil {
+			return err
+		}
+		env.log.Info(fmt.Sprintf("pulled %s (%s) %s", img.Ref, img.Platform, humanSize(img.Size)))
+		if env.globals.verbosity < 0 {
+			_, err = fmt.Fprintln(env.stdout, img.ID)
+		}
+		return err
+	})
+}
+
+// printReference is pull --parse-only.
+func printReference(env *environment, r image.Reference) error {
+	_, err := fmt.Fprintf(env.stdout, "as string:    %s\nfull:         %s\nfor filename: %s\nhost:         %s\npath:         %s\ntag:          %s\ndigest:       %s\n",
+		r, r.Full(), r.FileName(), r.Host, r.Path, r.Tag, r.Digest)
+	return err
 }

@@ -2,9 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"path"
+	"slices"
+	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
+
+	"virga/image"
+	"virga/unpriv"
 )
 
 // runOptions is what the options of run and shell mean.
@@ -95,6 +104,143 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 	return err
 }
 
-func runRun(_ context.Context, _ *environment, _ runOptions) error {
-	return &statusError{code: exitRunFailed, err: errNotYet("run")}
+func runRun(ctx context.Context, env *environment, o runOptions) error {
+	e := unpriv.Entry{UID: o.uid, GID: o.gid, Signals: true}
+	if e.UID < 0 {
+		e.UID = os.Geteuid()
+	}
+	if e.GID < 0 {
+		e.GID = os.Getegid()
+	}
+	done, err := env.enter(ctx, e)
+	if !done && err == nil {
+		err = execImage(ctx, env, &o, e)
+	}
+	return runStatus(err)
+}
+
+// runStatus gives virga's own failures the exit statuses of run.
+func runStatus(err error) error {
+	var status *statusError
+	var usage *usageError
+	var exec *unpriv.ExecError
+	switch {
+	case err == nil, errors.As(err, &status), errors.As(err, &usage):
+		return err
+	case errors.As(err, &exec):
+		return &statusError{code: exec.Status(), err: err}
+	}
+	return &statusError{code: exitRunFailed, err: err}
+}
+
+// execImage replaces this process by the program; it returns only on failure.
+func execImage(ctx context.Context, env *environment, o *runOptions, e unpriv.Entry) error {
+	im, config, err := o.locate(ctx, env)
+	if err != nil {
+		return err
+	}
+	p := &im.Process
+	if p.Args, err = o.args(config); err != nil {
+		return err
+	}
+	p.Cwd = o.cd
+	if p.Cwd == "" {
+		p.Cwd = config.WorkingDir
+	}
+	if p.Env, err = o.environ(env, config); err != nil {
+		return err
+	}
+	im.Write, im.Fake = o.write, o.writeFake || o.home
+	im.Files = accountFiles(env, im.Lower, e)
+	if im.Mounts, err = o.mounts(env); err != nil {
+		return err
+	}
+	return unpriv.Exec(*im)
+}
+
+// locate finds the image: a name in storage wins over a directory.
+func (o *runOptions) locate(ctx context.Context, env *environment) (*unpriv.Image, *image.RunConfig, error) {
+	if strings.HasPrefix(o.image, "/") || strings.HasPrefix(o.image, ".") {
+		return o.directory(env)
+	}
+	store, err := env.openStorage(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer env.closeStorage(store)
+	img, err := findImage(store, o.image)
+	if err != nil {
+		if fi, serr := os.Stat(env.abs(o.image)); serr == nil && fi.IsDir() {
+			return o.directory(env)
+		}
+		return nil, nil, err
+	}
+	if o.write {
+		return nil, nil, &usageError{msg: "run: --write needs an image directory: images in storage never change", hint: "use --write-fake, or virga unpack and run that directory"}
+	}
+	config, err := store.Config(&img)
+	if err != nil {
+		return nil, nil, err
+	}
+	im := &unpriv.Image{}
+	for _, id := range slices.Backward(img.Chain) {
+		im.Lower = append(im.Lower, store.TreePath(id))
+	}
+	return im, &config.Config, nil
+}
+
+// directory is an image that is a plain directory.
+func (o *runOptions) directory(env *environment) (*unpriv.Image, *image.RunConfig, error) {
+	dir := env.abs(o.image)
+	fi, err := os.Stat(dir)
+	if err != nil || !fi.IsDir() {
+		return nil, nil, fmt.Errorf("image %q: no such directory", o.image)
+	}
+	return &unpriv.Image{Lower: []string{dir}}, &image.RunConfig{}, nil
+}
+
+// args is the program: the one given, else the image's.
+func (o *runOptions) args(c *image.RunConfig) ([]string, error) {
+	args := o.command
+	switch {
+	case o.shell && len(c.Shell) > 0:
+		args = c.Shell[:1]
+	case o.shell:
+		args = []string{"/bin/sh"}
+	case o.entrypoint != nil && *o.entrypoint != "":
+		args = append([]string{*o.entrypoint}, args...)
+	case len(args) == 0 && o.entrypoint != nil:
+		args = c.Cmd
+	case len(args) == 0:
+		args = append(slices.Clone(c.Entrypoint), c.Cmd...)
+	}
+	if len(args) == 0 {
+		return nil, &usageError{msg: fmt.Sprintf("run: image %s has no ENTRYPOINT or CMD, and no program was given", o.image), hint: "usage: virga run IMAGE [CMD [ARG...]]"}
+	}
+	return args, nil
+}
+
+// mounts are the host's directories inside the container.
+func (o *runOptions) mounts(env *environment) ([]specs.Mount, error) {
+	tmp := env.getenv("TMPDIR")
+	if tmp == "" {
+		tmp = "/tmp"
+	}
+	mounts := append(unpriv.RunMounts(), specs.Mount{Destination: "/tmp", Type: "bind", Source: tmp, Options: []string{"rbind", unpriv.Optional}})
+	binds := o.binds
+	if o.home {
+		home := env.getenv("HOME")
+		if home == "" {
+			return nil, usagef("run: --home: $HOME is not set")
+		}
+		binds = append([]bind{{source: home, target: path.Join("/home", env.getenv("USER"))}}, binds...)
+	}
+	for _, b := range binds {
+		m, err := unpriv.Bind(b.source, b.target, b.readOnly, o.write || o.writeFake || o.home)
+		if err != nil {
+			return nil, err
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts, nil
 }

@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"virga/exchange"
+	"virga/image"
+	"virga/storage"
 )
 
 // unpackOptions is what the options of unpack mean.
@@ -34,6 +39,24 @@ func unpackCommand(env *environment) *cli.Command {
 	}
 }
 
-func runUnpack(_ context.Context, _ *environment, _ unpackOptions) error {
-	return errNotYet("unpack")
+func runUnpack(ctx context.Context, env *environment, o unpackOptions) error {
+	return env.withExchange(ctx, exchange.Options{}, func(store *storage.Store, x *exchange.Exchange) error {
+		img, err := findImage(store, o.image)
+		if err != nil {
+			return err
+		}
+		dir := o.dir
+		if dir == "" {
+			ref, err := image.ParseReference(img.Ref)
+			if err != nil {
+				return err
+			}
+			dir = env.abs(ref.FileName())
+		}
+		if err := x.Unpack(ctx, &img, dir); err != nil {
+			return err
+		}
+		env.log.Info(fmt.Sprintf("unpacked %s to %s", img.Ref, dir))
+		return nil
+	})
 }
