@@ -229,7 +229,11 @@ func (c container) supervisor(records *Records) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := Options{Mode: c.Mode, Level: c.Level, Records: records, Proc: proc, User: c.User}
+	upper, err := os.Open(filepath.Join(c.Dir, "upper"))
+	if err != nil {
+		return nil, err
+	}
+	o := Options{Mode: c.Mode, Level: c.Level, Records: records, Proc: proc, Upper: upper, User: c.User}
 	if c.Verbose {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: levelTrace}))
 	}

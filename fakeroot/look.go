@@ -38,10 +38,12 @@ func (w *worker) seen(t target, flags, mask uint32) bool {
 	if errno != 0 || w.stat(&l, flags, mask) != 0 {
 		return false
 	}
-	rec, ok := w.s.records.lookup(fileOf(&w.st))
+	st := w.st
+	rec, ok := w.recordOf(&l, fileOf(&st))
 	if !ok || rec.IsZero() {
 		return false
 	}
+	w.st = st
 	rec.apply(&w.st)
 	return true
 }

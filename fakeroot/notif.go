@@ -73,27 +73,13 @@ func ioctl(fd int, req uintptr, arg unsafe.Pointer) unix.Errno {
 var errFinished = errors.New("no process is left under the filter")
 
 // receive waits for the next notification. A call whose thread died or was
-// interrupted meanwhile is skipped.
+// interrupted meanwhile is skipped. The end of the last process does not end
+// the waiting before Linux 6.11; a signal of watchEnd does.
 func (w *worker) receive() error {
-	for {
-		if w.s.stopped.Load() {
-			return errFinished
-		}
-		// SECCOMP_IOCTL_NOTIF_RECV does not notice the end of the last process
-		// before Linux 6.11; poll(2) does since 5.9, and the timeout covers others.
-		fds := [1]unix.PollFd{{Fd: int32(w.listener), Events: unix.POLLIN}}
-		timeout := unix.Timespec{Nsec: 200e6}
-		n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), 1, uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
-		switch {
-		case errno != 0 && errno != unix.EINTR:
-			return fmt.Errorf("wait for seccomp notification: %w", errno)
-		case errno != 0 || n == 0:
-			continue
-		case fds[0].Revents&unix.POLLIN == 0:
-			return errFinished
-		}
+	for !w.s.stopped.Load() {
 		w.req = notif{} // the kernel insists on zeroes
-		switch errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&w.req)); errno {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&w.req)))
+		switch errno {
 		case 0:
 			return nil
 		case unix.ENOENT, unix.EINTR:
@@ -101,6 +87,7 @@ func (w *worker) receive() error {
 			return fmt.Errorf("receive seccomp notification: %w", errno)
 		}
 	}
+	return errFinished
 }
 
 // respond sends the answer; that the thread has died meanwhile is no error.

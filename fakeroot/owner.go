@@ -26,7 +26,8 @@ func (w *worker) chown(t target, first int) reply {
 	if errno != 0 {
 		return failure(errno)
 	}
-	if !id.mayChown(w.owner(f), uid, gid) {
+	rec, _ := w.recordOf(&l, f)
+	if !id.mayChown(rec, uid, gid) {
 		return failure(unix.EPERM)
 	}
 	// A change to nobody is what the kernel lets us do: it checks that the file
@@ -64,6 +65,9 @@ func (w *worker) chownNative(l *location, id *identity, uid, gid uint32) bool {
 	}
 	f := fileOf(&w.st)
 	if _, ok := w.s.records.lookup(f); ok {
+		return false
+	}
+	if gid == noID && w.s.records.inherits() {
 		return false
 	}
 	if gid == 0 && w.s.records.inherits() {

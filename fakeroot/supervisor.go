@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ type Options struct {
 	// (not the container's), opened before the container's root is entered.
 	// nil means that /proc as seen by Serve is it.
 	Proc *os.File
+	// Upper is the overlay's upper directory, which tells new files from lower
+	// ones that were copied up; nil if there is no overlay.
+	Upper *os.File
 	// User are the credentials of the first program; zero is root.
 	User Credentials
 	// Log takes what a user of --debug would want to know; nil is silence.
@@ -45,6 +49,7 @@ type Supervisor struct {
 	handlers [archCount]map[int32]handling
 	stack    stackLimits
 	stopped  atomic.Bool
+	started  int64 // nanoseconds
 
 	// current is the worker that serves; see watch.go.
 	current atomic.Pointer[worker]
@@ -75,6 +80,7 @@ func New(o Options) (*Supervisor, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
+	s.started = time.Now().UnixNano()
 	s.ids = newIdentities(newIdentity(o.User))
 	s.stack = newStackLimits(o)
 	all := handlers()
@@ -106,6 +112,7 @@ type worker struct {
 	linkBuf  [64]byte
 	joinBuf  [4096 + 64]byte
 	busy     atomic.Uint64 // id of the notification being handled
+	thread   atomic.Int32  // its number, for signals
 	ended    chan struct{} // closed after the last one, with err
 	err      error
 }
@@ -125,11 +132,18 @@ func (s *Supervisor) Serve(listener int) error {
 	w := &worker{s: s, listener: listener}
 	s.current.Store(w)
 	unwatch := s.watch(w)
+	ended, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		s.watchEnd(listener, ended)
+		close(over)
+	}()
 	w.err = w.serve()
 	for w != s.current.Load() { // another has taken over
 		w = s.current.Load()
 		<-w.ended
 	}
+	close(ended)
+	<-over
 	unwatch()
 	st := s.Stats()
 	s.log.Debug("root emulation ended", "notifications", st.Notifications, "continued", st.Continued, "records", st.Recorded)
@@ -159,6 +173,7 @@ func (s *Supervisor) enter() error {
 }
 
 func (w *worker) serve() error {
+	w.thread.Store(int32(unix.Gettid()))
 	for {
 		if err := w.receive(); err != nil {
 			if err == errFinished {

@@ -2,6 +2,7 @@ package fakeroot
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 
@@ -61,6 +62,29 @@ func (st stand) enter() error {
 	}
 	unix.Umask(0)
 	return unix.Fchdir(st.proc)
+}
+
+// watchEnd stops the workers when no process is left under the filter, or by
+// Stop: waiting for a notification does not notice the first on older kernels,
+// so a signal interrupts it until the worker has seen it. The Go runtime uses
+// and ignores SIGURG.
+func (s *Supervisor) watchEnd(listener int, ended <-chan struct{}) {
+	for !s.stopped.Load() {
+		// No event is asked for, and POLLHUP comes unasked (Linux 5.9).
+		fds := []unix.PollFd{{Fd: int32(listener)}}
+		n, err := unix.Poll(fds, 200)
+		if n > 0 || err != nil && err != unix.EINTR {
+			s.stopped.Store(true)
+		}
+	}
+	for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
+		unix.Tgkill(os.Getpid(), int(s.current.Load().thread.Load()), unix.SIGURG)
+		select {
+		case <-ended:
+			return
+		case <-time.After(wait):
+		}
+	}
 }
 
 // watch looks after the current worker, the caller's at first; the function it
