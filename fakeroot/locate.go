@@ -78,7 +78,34 @@ func (w *worker) locate(t target) (location, unix.Errno) {
 	default:
 		l.base, l.rest = w.procLink("/fd/", int(t.dir)), terminate(path)
 	}
+	if elsewhere && !l.inRoot && l.base != nil && !l.whole() {
+		w.rebase(&l)
+	}
 	return l, 0
+}
+
+// rebase makes a relative location one from the root directory of a thread that
+// has its own, for the absolute links that it may meet. Where names do not tell
+// how to come from the root to the start (another mount namespace), it stays.
+func (w *worker) rebase(l *location) {
+	var buf [unix.PathMax]byte
+	n, err := unix.Readlink(string(l.base[:len(l.base)-1]), buf[:])
+	start := string(buf[:max(n, 0)])
+	if err != nil {
+		return
+	}
+	root := strconv.Itoa(int(w.req.pid)) + "/root"
+	if n, err = unix.Readlink(root, buf[:]); err != nil {
+		return
+	}
+	inside, ok := cutComponent([]byte(start), string(bytes.TrimRight(buf[:n], "/")))
+	if !ok {
+		return
+	}
+	if len(inside) > 0 {
+		inside = append(inside, '/')
+	}
+	l.base, l.rest, l.inRoot = append([]byte(root), 0), append(inside, l.rest...), true
 }
 
 // absolute splits an absolute path, in which /proc/self and its like are the

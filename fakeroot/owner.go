@@ -63,6 +63,9 @@ func (w *worker) chownNative(l *location, id *identity, uid, gid uint32) bool {
 	if errno := w.stat(l, 0, statxWanted); errno != 0 {
 		return false
 	}
+	if w.st.Uid != 0 || w.st.Gid != 0 {
+		return false // a file of the host's: the kernel would refuse
+	}
 	f := fileOf(&w.st)
 	if _, ok := w.s.records.lookup(f); ok {
 		return false
