@@ -170,7 +170,7 @@ EOF
     wait_for 20 pgrep -f 'sleep 4245'
     kill -KILL $pid
     wait $pid || true
-    wait_for 20 sh -c '! pgrep -f "sleep 4245"'
+    ended 'sleep 4245'
     virga_run 0 list
     prints tiny:latest
     leaves_nothing

@@ -8,7 +8,6 @@
 # tiny:latest is an image of busybox.
 
 bats_require_minimum_version 1.5.0
-export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300}
 
 # --- running -----------------------------------------------------------------
 
@@ -24,9 +23,12 @@ common_setup() {
 # virga_run STATUS ARG... runs virga and demands an exit status. Afterwards
 # $output is its standard output and $stderr its standard error.
 virga_run() {
-    local want=$1
+    local want=$1 expect=()
     shift
-    run --separate-stderr timeout --foreground -k 10 240 virga "$@"
+    # bats takes 127 for a mistake unless it is told.
+    [ "$want" -ne 127 ] || expect=(-127)
+    # shellcheck disable=SC2030,SC2031
+    run --separate-stderr "${expect[@]}" timeout --foreground -k 10 "${TIME_LIMIT:-240}" virga "$@"
     if [ "$status" -ne "$want" ]; then
         echo "virga $*: status $status, want $want"
         show
@@ -122,9 +124,7 @@ no_work_left() {
         left=$(find "$VIRGA_STORAGE/tmp" -mindepth 2 2>/dev/null || true)
     fi
     [ -z "$left" ] || { echo "work is left: $left"; return 1; }
-    for p; do
-        ! pgrep -f -- "$p" >/dev/null || { echo "a process is left: $(pgrep -a -f -- "$p")"; return 1; }
-    done
+    for p; do ended "$p" || return 1; done
 }
 
 # wait_for SECONDS COMMAND... repeats the command until it succeeds.
@@ -137,6 +137,15 @@ wait_for() {
     done
 }
 
+# ended PATTERN waits for processes whose command lines match to be gone.
+ended() {
+    local end=$((SECONDS + 10))
+    while pgrep -f -- "$1" >/dev/null; do
+        [ $SECONDS -lt $end ] || { echo "a process is left: $(pgrep -a -f -- "$1")"; return 1; }
+        sleep 0.05
+    done
+}
+
 # --- images ------------------------------------------------------------------
 
 # tiny imports the suite's small image as "tiny".
@@ -145,7 +154,7 @@ tiny() { virga import "$SUITE_DIR/tiny.tar" tiny; }
 # make_tiny DIR is a root file system of one static busybox.
 make_tiny() {
     local b
-    mkdir -p "$1"/{bin,etc,dev,proc,sys,tmp,usr/bin,root,var/tmp}
+    mkdir -p "$1"/{bin,etc,dev,mnt,proc,sys,tmp,usr/bin,root,var/tmp}
     b=$(command -v busybox)
     cp "$b" "$1/bin/busybox"
     for p in $("$b" --list); do

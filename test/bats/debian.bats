@@ -27,7 +27,7 @@ FROM scratch
 COPY --from=build /src/hello /hello
 ENTRYPOINT ["/hello"]
 EOF
-    BATS_TEST_TIMEOUT=900 virga_run 0 build -t hello .
+    TIME_LIMIT=900 virga_run 0 build -t hello .
     virga_run 0 run hello -- world
     prints_like "*world! I am uid $(id -u)*"
     virga push hello "$REGISTRY/hello:1"

@@ -104,11 +104,10 @@ flattened() {
 @test "--last-layer stops early" {
     layers
     push_image last:1 one.tar two.tar three.tar
-    virga_run 0 pull --last-layer 1 "$REGISTRY/last:1"
-    virga unpack -o out "$REGISTRY/last:1"
+    virga_run 0 pull --last-layer 1 "$REGISTRY/last:1" out
     [ "$(cat out/dir/a)" = 1 ] && [ ! -e out/dir2 ]
-    virga_run 1 pull --last-layer 9 "$REGISTRY/last:1"
-    fails last
+    virga_run 2 pull --last-layer 1 "$REGISTRY/last:1"
+    fails "--last-layer" DIR
 }
 
 @test "a second pull fetches nothing again" {

@@ -53,8 +53,8 @@ EOF
     virga_run 0 run app
     prints "only cmd"
     app <<<$'FROM tiny\nENTRYPOINT []\nCMD []'
-    virga_run 125 run app
-    fails command
+    virga_run 2 run app
+    fails "no ENTRYPOINT or CMD"
 }
 
 @test "the caller's name, files and network are there" {
@@ -127,14 +127,14 @@ EOF
     wait_for 10 pgrep -f 'sleep 4246'
     kill -KILL $pid
     wait $pid || true
-    wait_for 10 sh -c '! pgrep -f "sleep 4246"'
+    ended 'sleep 4246'
 }
 
 @test "a terminal: size, Ctrl-C, job control" {
     local out
     out=$(script -qec "stty rows 33 cols 77; virga run tiny -- sh -c 'stty size; tty'" /dev/null </dev/null | tr -d '\r')
     [[ $out == *"33 77"* && $out != *"not a tty"* ]]
-    out=$({ sleep 2; printf '\003'; sleep 1; } | script -qec "virga run tiny -- sh -c 'trap \"echo caught; exit 9\" INT; echo ready; while :; do sleep 0.1; done'; echo status=\$?" /dev/null | tr -d '\r')
+    out=$({ sleep 2; printf '\003'; sleep 1; } | script -qec "trap : INT; virga run tiny -- sh -c 'trap \"echo caught; exit 9\" INT; echo ready; while :; do sleep 0.1; done'; echo status=\$?" /dev/null | tr -d '\r')
     [[ $out == *caught* && $out == *status=9* ]]
 }
 
