@@ -207,19 +207,18 @@ func (p *packer) header(path string, m *member) *tar.Header {
 		rec = p.owners[m.link]
 		head.Uid, head.Gid = int(rec.UID), int(rec.GID)
 	}
-	switch {
-	case m.kind == kindSymlink:
-		head.Mode = 0o777
-	case !p.opts.KeepOwners:
-		head.Mode = int64(truePerm(m, rec))
-	default:
+	if p.opts.KeepOwners {
 		head.Uid, head.Gid = int(m.uid), int(m.gid)
+	} else {
+		head.Mode = int64(truePerm(m, rec))
 	}
 	switch m.kind {
 	case kindDir:
 		head.Name += "/"
 	case kindFile:
 		head.Size = m.size
+	case kindSymlink:
+		head.Mode = 0o777
 	case kindChar, kindBlock:
 		head.Devmajor, head.Devminor = int64(unix.Major(m.rdev)), int64(unix.Minor(m.rdev))
 	}

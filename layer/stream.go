@@ -44,6 +44,8 @@ type stream struct {
 	err  error
 	sum  hash.Hash
 	size int64
+
+	stopped error // why hashed was closed before its last chunk
 }
 
 // chunk is a piece of a stream. The last one has err set, io.EOF at the end.
@@ -122,7 +124,10 @@ func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
 	}
 }
 
+// digest passes the bytes on. When it returns, the reader is told by the last
+// chunk, or by stopped and a closed channel.
 func (s *stream) digest(ctx context.Context) {
+	defer close(s.hashed)
 	for {
 		select {
 		case c := <-s.made:
@@ -130,11 +135,11 @@ func (s *stream) digest(ctx context.Context) {
 				s.sum.Write((*c.buf)[:c.n])
 				s.size += int64(c.n)
 			}
-			if s.send(ctx, s.hashed, c) != nil || c.err != nil {
+			if s.stopped = s.send(ctx, s.hashed, c); s.stopped != nil || c.err != nil {
 				return
 			}
 		case <-ctx.Done():
-			s.send(ctx, s.hashed, chunk{err: ctx.Err()})
+			s.stopped = ctx.Err()
 			return
 		}
 	}
@@ -158,7 +163,10 @@ func (s *stream) next() error {
 	if s.cur.buf != nil {
 		s.free.Put(s.cur.buf)
 	}
-	s.cur = <-s.hashed
+	var ok bool
+	if s.cur, ok = <-s.hashed; !ok {
+		s.cur.err = s.stopped
+	}
 	s.err = s.cur.err
 	if s.cur.buf != nil {
 		s.rest = (*s.cur.buf)[:s.cur.n]
