@@ -19,9 +19,9 @@ leaves_nothing() {
 
 @test "a RUN that a signal ends" {
     tiny
-    dockerfile <<<$'FROM tiny\nRUN kill -KILL $$'
+    dockerfile <<<$'FROM tiny\nRUN sh -c "kill -KILL \\$\\$"; exit $?'
     virga_run 1 build -t app .
-    fails "Dockerfile:2" RUN
+    fails "Dockerfile:2" RUN 137
     leaves_nothing
 }
 
@@ -78,11 +78,11 @@ leaves_nothing() {
 @test "a link that leaves the context is not followed" {
     tiny
     mkdir ctx
-    echo secret >outside
+    echo very-secret-4711 >outside
     ln -s ../outside ctx/link
     printf 'FROM tiny\nCOPY link/ /x\n' >ctx/Dockerfile
     run --separate-stderr virga build -t app ctx
-    ! grep -rqs secret "$VIRGA_STORAGE/trees"
+    ! grep -rqs very-secret-4711 "$VIRGA_STORAGE/trees"
 }
 
 @test "a source that is not there" {
@@ -96,7 +96,7 @@ leaves_nothing() {
 @test "COPY without a context" {
     tiny
     virga_run 1 build -t app - <<<$'FROM tiny\nCOPY x /x'
-    fails "Dockerfile:2" COPY context
+    fails ":2: COPY" "no build context"
 }
 
 @test "an unknown base image, an unreachable registry" {
@@ -114,16 +114,19 @@ leaves_nothing() {
     tiny
     dockerfile <<<$'FROM tiny\nCOPY --from=nope /x /x'
     virga_run 1 build -t app .
-    fails nope
+    fails "Dockerfile:2" COPY nope
+    dockerfile <<<$'FROM tiny\nCOPY --from=7 /x /x'
+    virga_run 1 build -t app .
+    fails "Dockerfile:2" 7
 }
 
 @test "a failing build keeps the image of that name and the good steps" {
     tiny
-    dockerfile <<<$'FROM tiny\nRUN date +%s%N >/when'
+    dockerfile <<<$'FROM tiny\nRUN cat /proc/sys/kernel/random/uuid >/when'
     virga build -t app . 2>/dev/null
     local when
     when=$(virga run app -- cat /when)
-    dockerfile <<<$'FROM tiny\nRUN date +%s%N >/when\nRUN false'
+    dockerfile <<<$'FROM tiny\nRUN cat /proc/sys/kernel/random/uuid >/when\nRUN false'
     virga_run 1 build -t app .
     fails "Dockerfile:3"
     [ "$(virga run app -- cat /when)" = "$when" ]
