@@ -108,8 +108,8 @@ func (c *collector) walk(p *place, d *directory) error {
 		child := path.Join(p.name, e.Name())
 		var st unix.Statx_t
 		err := unix.Statx(p.merged, e.Name(), unix.AT_SYMLINK_NOFOLLOW, statxWanted, &st)
-		if errors.Is(err, unix.ENOENT) {
-			continue
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTCONN) {
+			continue // under a mount that RUN left behind, perhaps a dead one
 		}
 		if err != nil {
 			return fmt.Errorf("collect owner of %q: %w", child, err)

@@ -40,7 +40,7 @@ func (w *worker) seen(t target, flags, mask uint32) bool {
 	}
 	st := w.st
 	rec, ok := w.recordOf(&l, fileOf(&st))
-	if !ok || rec.IsZero() {
+	if !ok || rec.IsZero() && st.Uid == 0 && st.Gid == 0 {
 		return false
 	}
 	w.st = st

@@ -64,9 +64,16 @@ var (
 
 func value(v int64) reply        { return reply{val: v} }
 func failure(e unix.Errno) reply { return reply{errno: e} }
-func ioctl(fd int, req uintptr, arg unsafe.Pointer) unix.Errno {
-	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
-	return errno
+
+// ioctl asks the listener. A signal, of which the Go runtime sends many, may
+// interrupt it before it has done anything; then it is asked again.
+func ioctl(fd int, req uintptr, arg unsafe.Pointer) (int, unix.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
+		if errno != unix.EINTR {
+			return int(n), errno
+		}
+	}
 }
 
 // errFinished says that no process is left under the filter.
@@ -101,7 +108,7 @@ func (w *worker) respond(r reply) error {
 	} else if r.errno != 0 {
 		w.resp.val, w.resp.errno = 0, -int32(r.errno)
 	}
-	switch errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&w.resp)); errno {
+	switch _, errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&w.resp)); errno {
 	case 0, unix.ENOENT, unix.EINPROGRESS:
 		return nil
 	default:
@@ -113,25 +120,41 @@ func (w *worker) respond(r reply) error {
 // was read under its number was its own. It must be asked after reading and
 // before anything is changed.
 func (w *worker) alive() bool {
-	return ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&w.req.id)) == 0
+	_, errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&w.req.id))
+	return errno == 0
 }
 
 // addFd gives fd to the thread as the result of its call.
+//
+// A signal while the kernel waits for the thread to take it would have the
+// call answered with 0, as if that were the handle (seen with Linux 6.18), so
+// signals wait.
 func (w *worker) addFd(fd int, cloexec bool) reply {
 	a := notifAddFd{id: w.req.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcfd: uint32(fd)}
 	if cloexec {
 		a.newfdFlags = unix.O_CLOEXEC
 	}
-	n, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
+	var all, old unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
+		return failure(unix.EIO)
+	}
+	n, errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
+	kind := sent
 	if errno == unix.EINVAL { // before 5.14 there are two steps
-		a.flags = 0
-		n, _, errno = unix.RawSyscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
-		if errno == 0 {
-			return value(int64(n))
-		}
+		a.flags, kind = 0, answer
+		n, errno = ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
 	}
+	unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	return reply{val: int64(n), errno: errno, kind: kindOf(kind, errno)}
+}
+
+// kindOf: an error is always still to be answered.
+func kindOf(kind replyKind, errno unix.Errno) replyKind {
 	if errno != 0 {
-		return failure(errno)
+		return answer
 	}
-	return reply{kind: sent}
+	return kind
 }
