@@ -476,3 +476,73 @@ func TestUnreadableCredentials(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Two downloads that are refused at the same time: what one of them asks for
+// serves both.
+func TestAskServesAll(t *testing.T) {
+	s := serve(t)
+	var refused sync.WaitGroup
+	for _, repo := range []string{"site/a", "site/b"} {
+		s.putImage(repo, "t", "linux/amd64", []byte("x"))
+		refused.Add(1)
+	}
+	ts := requireToken(t, s)
+	var first sync.Map
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			if _, again := first.LoadOrStore(r.URL.Path, true); !again {
+				refused.Done()
+				refused.Wait()
+			}
+		}
+		return !ts.admit(w, r)
+	})
+	ask := &counted{cred: jane}
+	c := quick(t, Options{Ask: ask})
+	var all sync.WaitGroup
+	for _, repo := range []string{"site/a", "site/b"} {
+		ref := parseRef(t, "%s/%s:t", s.host(), repo)
+		all.Go(func() {
+			if _, err := c.Resolve(t.Context(), ref, amd64()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(ask.calls) != 1 {
+		t.Errorf("asked %q, want once", ask.calls)
+	}
+}
+
+// An upload that goes on at another host goes there without our token.
+func TestUploadElsewhereLeaksNothing(t *testing.T) {
+	var got []string
+	var mu sync.Mutex
+	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		mu.Lock()
+		got = append(got, r.Method+" "+r.Header.Get("Authorization"))
+		mu.Unlock()
+		w.WriteHeader(http.StatusCreated)
+	}))
+	defer store.Close()
+	s := serve(t)
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case !admitBasic(w, r):
+			return true
+		case r.Method == "POST":
+			w.Header().Set("Location", store.URL+"/upload?sig=1")
+			w.WriteHeader(http.StatusAccepted)
+			return true
+		case r.Method == "PUT":
+			w.WriteHeader(http.StatusCreated)
+			return true
+		}
+		return false
+	})
+	_, err := quick(t, Options{Credentials: Static(jane)}).Push(t.Context(), parseRef(t, "%s/app:t", s.host()), pushable(t, []byte("x")), PushOptions{})
+	if err != nil || len(got) != 2 || got[0] != "PUT " || got[1] != "PUT " {
+		t.Errorf("the other host got %q, %v", got, err)
+	}
+}

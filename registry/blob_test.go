@@ -17,10 +17,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// send writes b as a whole answer of which only the first n bytes arrive.
+// cut sends b as a whole answer of which only the first n bytes arrive.
 func cut(w http.ResponseWriter, b []byte, n int) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	_, _ = w.Write(b[:n])
+	w.(http.Flusher).Flush()
 	panic(http.ErrAbortHandler)
 }
 
@@ -71,6 +72,18 @@ func TestBlobFaults(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			}
 			cut(w, blob, 1000)
+			return true
+		}},
+		{name: "a byte at a time", want: ErrUnreachable, says: "broke the connection off", most: 4, hook: func(n int, w http.ResponseWriter, r *http.Request) bool {
+			if n > 1 {
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", n-1, len(blob)-1, len(blob)))
+				w.Header().Set("Content-Length", strconv.Itoa(len(blob)-n+1))
+				w.WriteHeader(http.StatusPartialContent)
+				_, _ = w.Write(blob[n-1 : n])
+				w.(http.Flusher).Flush()
+				panic(http.ErrAbortHandler)
+			}
+			cut(w, blob, 1)
 			return true
 		}},
 		{name: "stall, then resumed", most: 2, hook: func(n int, w http.ResponseWriter, r *http.Request) bool {

@@ -32,6 +32,26 @@ type server struct {
 	mu   sync.Mutex
 	hook func(w http.ResponseWriter, r *http.Request) bool // true: answered
 	log  []string
+
+	refused logBuffer // what net/http says about connections it could not serve
+}
+
+// logBuffer is a bytes.Buffer for several goroutines.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

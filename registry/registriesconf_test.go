@@ -169,7 +169,8 @@ func TestMirrors(t *testing.T) {
 		tag  string
 		want fakeImage
 		at   *server
-	}{{"here", f, mirror}, {"there", g, main}} {
+		not  *server
+	}{{"here", f, mirror, main}, {"there", g, main, mirror}} {
 		c := quick(t, Options{Registries: r})
 		ref := parseRef(t, "site.example.org/app:%s", tt.tag)
 		got, err := c.Resolve(t.Context(), ref, amd64())
@@ -185,6 +186,9 @@ func TestMirrors(t *testing.T) {
 		_ = b.Close()
 		if n := tt.at.count(http.MethodGet, "/blobs/"); n != 1 {
 			t.Errorf("%s: %d requests where it was resolved", tt.tag, n)
+		}
+		if n := tt.not.count(http.MethodGet, ""); n != 0 {
+			t.Errorf("%s: %d requests elsewhere", tt.tag, n)
 		}
 	}
 }

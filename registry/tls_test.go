@@ -108,7 +108,7 @@ func serveTLS(t *testing.T, conf *tls.Config) *server {
 	s := &server{t: t, inner: newRegistry()}
 	s.Server = httptest.NewUnstartedServer(s)
 	s.TLS = conf
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ErrorLog = log.New(&s.refused, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
@@ -168,6 +168,9 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	// No plain HTTP was tried after a certificate had been refused.
+	if said := s.refused.String(); strings.Contains(said, "HTTP request to an HTTPS server") || !strings.Contains(said, "TLS handshake error") {
+		t.Errorf("the registry noted %s", said)
+	}
 	if n := s.count("GET", "/v2/"); n != 6 {
 		t.Errorf("%d requests reached the registry, want the 6 of the two that could trust it", n)
 	}
