@@ -6,310 +6,180 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
-	"runtime"
-	"strings"
-	"sync"
+	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"virga/internal/inroot"
 )
 
-// Container is one program to be run in a root file system.
+// Container is one program to be run in a root file system, as RUN does.
 type Container struct {
 	// Root is the directory that becomes "/".
 	Root string
-	// Process says what runs: Args, Env, Cwd (created nowhere: it must exist),
-	// and with Chroot User. The first argument is looked up in Env's PATH.
+	// Process says what runs: Args, Env, Cwd (which must exist) and User. The
+	// first argument is looked up in Env's PATH. Other fields are not used:
+	// capabilities are what Chroot says, and privilege is never gained.
+	//
+	// A User other than root is real with Chroot. Without it there are no other
+	// ids to change to: with a Filter the program runs as root and the filter may
+	// tell it otherwise, without one it runs in a further user namespace, where
+	// our id has the wanted number.
 	Process specs.Process
-	// Mounts are made in order, below Root. See BuildMounts.
+	// Mounts are made in order, below Root. Missing mount points of those with
+	// the option Create are made for the time of the run. See BuildMounts.
 	Mounts []specs.Mount
+	// Hostname, if not empty, is the name that the program sees.
+	Hostname string
 	// NoNetwork gives the program a network namespace of its own, with
-	// nothing in it.
+	// nothing but the loopback interface.
 	NoNetwork bool
 	// Chroot says that we are real root: the program gets the capabilities of
 	// an ordinary container only.
 	Chroot bool
 	// Filter is a seccomp program installed right before the exec. With
 	// Supervise it has a listener, and Supervise is called with it, on a thread
-	// of its own that is inside the container but not under the filter. It must
-	// return when no process of the container is left.
+	// of its own that is inside the container but not under the filter, before
+	// the program starts. It must return when no process of the container is left.
 	Filter    []unix.SockFilter
 	Supervise func(listener int) error
-	// Stdout and Stderr take what the program prints; nil is nowhere. Standard
-	// input is empty.
+	// Stdin is what the program reads; nil is nothing. With it the program stays
+	// in the caller's session, whose terminal it may use.
+	Stdin *os.File
+	// Stdout and Stderr take what the program prints; nil is nowhere.
 	Stdout, Stderr io.Writer
 }
 
 // Run executes a container in new mount, PID and IPC namespaces and waits for
-// its end. The program is process 1 in there: when it ends, the kernel kills
-// all that it left behind, so the tree is quiet when Run returns. The end of
-// ctx kills it.
-func Run(ctx context.Context, c Container) (Status, error) {
-	out, err := newOutput(c.Stdout, c.Stderr)
+// its end. It is called in the namespaces of Enter. The program is process 1 in
+// there: when it ends, the kernel kills all that it left behind, so the tree is
+// quiet and its mounts are gone when Run returns. The end of ctx kills it. Run
+// may be called from several goroutines at once.
+func Run(ctx context.Context, c Container) (_ Status, err error) {
+	if len(c.Process.Args) == 0 {
+		return Status{}, errors.New("BUG: no program to run")
+	}
+	streams, err := newStreams(c.Stdin, c.Stdout, c.Stderr)
 	if err != nil {
 		return Status{}, err
 	}
-	type result struct {
-		Status
-		error
+	defer streams.wait()
+	defer streams.close()
+	points, err := makePoints(c.Root, c.Mounts)
+	defer func() { err = errors.Join(err, points.remove()) }()
+	if err != nil {
+		return Status{}, err
 	}
-	res := make(chan result)
-	go func() {
-		// Never unlocked: the thread's mount namespace is the container's, and
-		// its end kills the program (PR_SET_PDEATHSIG).
-		runtime.LockOSThread()
-		st, err := run(ctx, &c, out)
-		res <- result{st, err}
-	}()
-	r := <-res
-	out.wait()
-	if r.error == nil && ctx.Err() != nil {
-		return r.Status, ctx.Err()
+	l, err := newLaunch(c.Process.Args[0])
+	if err != nil {
+		return Status{}, err
 	}
-	return r.Status, r.error
+	if err := c.plan(l, streams.files); err != nil {
+		l.close()
+		return Status{}, err
+	}
+	status, err := l.run(ctx, func(*os.Process) { streams.close() })
+	if ctx.Err() != nil {
+		return status, context.Cause(ctx)
+	}
+	return status, err
 }
 
-// run does the work on the locked thread.
-func run(ctx context.Context, c *Container, out *output) (Status, error) {
-	defer out.closeWrite()
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return Status{}, fmt.Errorf("create mount namespace: %w", err)
+// plan writes the script of the container's process.
+func (c *Container) plan(l *launch, files [3]*os.File) error {
+	l.flags = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC
+	l.tie()
+	if err := l.onlyStreams(files); err != nil {
+		return fmt.Errorf("start %q: %w", l.name, err)
 	}
-	if err := private(); err != nil {
-		return Status{}, err
+	if c.Stdin == nil {
+		l.do("start a session", unix.SYS_SETSID)
 	}
-	if err := enterRoot(c.Root, c.Mounts); err != nil {
-		return Status{}, err
+	var mounts, root slot
+	if c.supervised() {
+		l.supervise = c.Supervise
+		mounts = l.open("open the mount namespace", "/proc/self/ns/mnt", unix.O_RDONLY)
 	}
-	args, err := c.prepare()
-	if err != nil {
-		return Status{}, err
+	l.do("mount the root", unix.SYS_MOUNT, c.Root, c.Root, nil, unix.MS_BIND|unix.MS_REC, nil)
+	l.pivot(c.Root)
+	if err := c.mounts(l); err != nil {
+		return err
 	}
-	null, err := os.Open("/dev/null")
-	if err != nil {
-		return Status{}, fmt.Errorf("open the container's /dev/null: %w", err)
+	l.dropHost()
+	if c.supervised() {
+		root = l.open("open the root", "/", unix.O_PATH|unix.O_DIRECTORY)
 	}
-	defer null.Close()
-	args.files = [3]int{int(null.Fd()), int(out.files[0].Fd()), int(out.files[1].Fd())}
-	ch, err := startChild(args)
-	if err != nil {
-		return Status{}, err
+	c.separate(l)
+	l.workDir(c.Process.Cwd)
+	l.do("set umask", unix.SYS_UMASK, umask(c.Process.User))
+	c.identity(l)
+	l.noNewPrivileges()
+	l.resetSignals()
+	if len(c.Filter) > 0 {
+		l.filter(c.Filter, mounts, root)
 	}
-	out.closeWrite()
-	return ch.supervise(ctx, c.Supervise)
+	return l.exec(&c.Process)
 }
 
-// prepare looks the program up, inside the container, and turns the process
-// into what the raw child needs.
-func (c *Container) prepare() (*childArgs, error) {
-	p := &c.Process
-	if len(p.Args) == 0 {
-		return nil, errors.New("BUG: no program")
+func (c *Container) supervised() bool { return len(c.Filter) > 0 && c.Supervise != nil }
+
+// umask is the user's, else Docker's.
+func umask(u specs.User) int {
+	if u.Umask != nil {
+		return int(*u.Umask)
 	}
-	prog, err := LookPath(p.Args[0], p.Env, p.Cwd)
-	if err != nil {
-		return nil, err
-	}
-	a := &childArgs{newProc: true, setsid: true, flags: unix.CLONE_NEWPID | unix.CLONE_NEWIPC}
-	if c.NoNetwork {
-		a.flags |= unix.CLONE_NEWNET
-	}
-	if err := a.program(prog, p); err != nil {
-		return nil, err
+	return 0o022
+}
+
+// mounts are made by the child.
+func (c *Container) mounts(l *launch) error {
+	p := mountPlan{launch: l}
+	for _, m := range c.Mounts {
+		if err := p.add(m); err != nil {
+			return err
+		}
 	}
 	if c.Chroot {
-		a.caps = containerCapabilities()
-		a.setUser(p.User)
-	}
-	a.filter, a.listen = c.Filter, c.Supervise != nil
-	return a, nil
-}
-
-// supervise serves the child's filter and waits for its end.
-func (ch *child) supervise(ctx context.Context, serve func(int) error) (Status, error) {
-	defer ch.close()
-	go ch.watch(ctx)
-	var served error
-	if ch.listener >= 0 {
-		if served = serve(ch.listener); served != nil {
-			ch.kill()
-		}
-	}
-	execErr := ch.execError()
-	st, err := ch.wait()
-	switch {
-	case execErr != nil:
-		return st, execErr
-	case served != nil:
-		return st, fmt.Errorf("emulate root: %w", served)
-	}
-	return st, err
-}
-
-// enterRoot makes dir the root of the calling thread's mount namespace, with
-// mounts below it, and drops the host's tree.
-func enterRoot(dir string, mounts []specs.Mount) error {
-	if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("mount root %q: %w", dir, err)
-	}
-	root, err := inroot.Open(dir) // after the bind: this handle is on the new mount
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	for _, m := range mounts {
-		if err := mountBelow(root, m); err != nil {
-			return fmt.Errorf("mount %q: %w", m.Destination, err)
-		}
-	}
-	return pivot(dir)
-}
-
-// pivot is pivot_root(2) without a directory for the old root: it is stacked
-// on the new one and detached.
-func pivot(dir string) error {
-	if err := unix.Chdir(dir); err != nil {
-		return fmt.Errorf("enter root %q: %w", dir, err)
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("change root to %q: %w", dir, err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("leave the host's root: %w", err)
-	}
-	return unix.Chdir("/")
-}
-
-// ExecError says why a program of the image could not be started.
-type ExecError struct {
-	Program string
-	Err     error
-}
-
-func (e *ExecError) Error() string { return fmt.Sprintf("run %q: %v", e.Program, e.Err) }
-
-func (e *ExecError) Unwrap() error { return e.Err }
-
-// Status is 127 for a program that does not exist and 126 for one that cannot
-// be executed, as shells have it.
-func (e *ExecError) Status() int {
-	if errors.Is(e.Err, unix.ENOENT) {
-		return 127
-	}
-	return 126
-}
-
-// Hint advises on common causes.
-func (e *ExecError) Hint() string {
-	switch {
-	case errors.Is(e.Err, unix.ENOEXEC):
-		return "the program is for another architecture (see virga inspect), or a script without a #! line"
-	case errors.Is(e.Err, unix.ENOENT):
-		return "is it installed in the image, and the interpreter of its #! line too? PATH is searched in the image"
-	case errors.Is(e.Err, unix.EACCES):
-		return "is it a file, and executable?"
-	}
-	return ""
-}
-
-// LookPath finds a program as execvp(3) does, in the calling thread's root: a
-// name without slash in env's PATH. cwd is where relative paths start.
-func LookPath(name string, env []string, cwd string) (string, error) {
-	if strings.Contains(name, "/") {
-		if !path.IsAbs(name) {
-			name = path.Join("/", cwd, name)
-		}
-		if err := executable(name); err != nil {
-			return "", &ExecError{name, err}
-		}
-		return name, nil
-	}
-	search := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	for _, kv := range env {
-		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
-			search = v
-		}
-	}
-	err := error(unix.ENOENT)
-	for dir := range strings.SplitSeq(search, ":") {
-		p := path.Join("/", dir, name)
-		switch e := executable(p); e {
-		case nil:
-			return p, nil
-		case unix.EACCES:
-			err = e
-		}
-	}
-	return "", &ExecError{name, err}
-}
-
-func executable(p string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(p, &st); err != nil {
-		if err == unix.ENOTDIR {
-			return unix.ENOENT
-		}
-		return err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return unix.EACCES
+		p.mask()
 	}
 	return nil
 }
 
-// output connects a program's two streams to writers.
-type output struct {
-	files [2]*os.File // what the program writes to
-	own   [2]bool     // files we made
-	wg    sync.WaitGroup
-	once  sync.Once
-}
-
-func newOutput(stdout, stderr io.Writer) (*output, error) {
-	o := &output{}
-	for i, w := range []io.Writer{stdout, stderr} {
-		if i == 1 && stderr == stdout && o.own[0] {
-			o.files[1] = o.files[0]
-			break
-		}
-		switch w := w.(type) {
-		case nil:
-			f, err := os.OpenFile("/dev/null", os.O_WRONLY, 0)
-			if err != nil {
-				return nil, err
-			}
-			o.files[i], o.own[i] = f, true
-		case *os.File:
-			o.files[i] = w
-		default:
-			r, f, err := os.Pipe()
-			if err != nil {
-				return nil, err
-			}
-			o.files[i], o.own[i] = f, true
-			o.wg.Add(1)
-			go func() {
-				defer o.wg.Done()
-				defer r.Close()
-				io.Copy(w, r) // a writer that fails loses output, not the build
-			}()
-		}
+// separate gives the container its own network and name.
+func (c *Container) separate(l *launch) {
+	if c.NoNetwork {
+		l.flags |= unix.CLONE_NEWNET
+		l.loopback()
 	}
-	return o, nil
+	if c.Hostname != "" {
+		l.flags |= unix.CLONE_NEWUTS
+		l.do("set the host name", unix.SYS_SETHOSTNAME, c.Hostname, len(c.Hostname))
+	}
 }
 
-// closeWrite closes our copies of what the program writes to.
-func (o *output) closeWrite() {
-	o.once.Do(func() {
-		for i, f := range o.files {
-			if o.own[i] {
-				f.Close()
-			}
-		}
-	})
+// identity takes capabilities away and becomes the user.
+func (c *Container) identity(l *launch) {
+	u := c.Process.User
+	switch {
+	case c.Chroot:
+		l.bound(containerCapabilities())
+		l.become(u)
+	case len(c.Filter) == 0 && (u.UID != 0 || u.GID != 0):
+		l.do("create a user namespace for the user", unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
+		l.mapIDs(int(u.UID), int(u.GID), 0, 0)
+	default:
+		l.bound(tracelessCapabilities())
+		l.keepPermitted(tracelessCapabilities())
+	}
 }
 
-func (o *output) wait() { o.wg.Wait() }
+// become changes real ids. Capabilities go with the change to another user.
+func (l *launch) become(u specs.User) {
+	groups := make([]uint32, len(u.AdditionalGids)+1)
+	copy(groups, u.AdditionalGids)
+	if u.UID == 0 {
+		l.keepPermitted(containerCapabilities())
+	}
+	l.do("set groups", unix.SYS_SETGROUPS, len(u.AdditionalGids), unsafe.Pointer(&groups[0]))
+	l.do("become the group", unix.SYS_SETRESGID, int(u.GID), int(u.GID), int(u.GID))
+	l.do("become the user", unix.SYS_SETRESUID, int(u.UID), int(u.UID), int(u.UID))
+}

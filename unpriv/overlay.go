@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,26 +39,78 @@ func MountOverlay(target string, o Overlay) error {
 }
 
 func mountOverlay(target string, o Overlay) error {
+	if len(o.Lower) == 1 && o.Upper == "" {
+		return bind(o.Lower[0], target, true)
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	o, release, err := o.short()
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = o.fsmount(target)
+	if errors.Is(err, errOld) {
+		return o.mount(target)
+	}
+	return err
+}
+
+func (o Overlay) check() error {
 	switch {
 	case len(o.Lower) == 0:
 		return errors.New("BUG: nothing to mount")
 	case len(o.Lower) > maxLower:
 		return fmt.Errorf("the kernel stacks at most %d; flatten the image (build --squash)", maxLower)
-	case len(o.Lower) == 1 && o.Upper == "":
-		return bind(o.Lower[0], target, true)
 	}
-	err := fsmountOverlay(target, o)
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, errNoAppend) {
-		return legacyOverlay(target, o)
-	}
-	return err
+	return nil
 }
 
-// errNoAppend says that the kernel lacks "lowerdir+" (before 6.7).
-var errNoAppend = errors.New("no lowerdir+")
+// maxString is what fsconfig(2) takes for one string.
+const maxString = 255
 
-func fsmountOverlay(target string, o Overlay) error {
+// short replaces paths that are too long for fsconfig(2), or that overlayfs would
+// read otherwise because of a backslash, by those of open handles.
+func (o Overlay) short() (_ Overlay, release func(), err error) {
+	var fds []int
+	release = func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}
+	handle := func(dir string) string {
+		if err != nil || len(dir) <= maxString && !strings.Contains(dir, `\`) {
+			return dir
+		}
+		fd, oerr := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if oerr != nil {
+			err = &os.PathError{Op: "open", Path: dir, Err: oerr}
+			return dir
+		}
+		fds = append(fds, fd)
+		return fdPath(fd)
+	}
+	o.Lower = slices.Clone(o.Lower)
+	for i, dir := range o.Lower {
+		o.Lower[i] = handle(dir)
+	}
+	o.Upper, o.Work = handle(o.Upper), handle(o.Work)
+	if err != nil {
+		release()
+	}
+	return o, release, err
+}
+
+// errOld says that the kernel cannot take the lower directories one by one: it
+// has no fsopen(2) (before 5.2, or forbidden) or no "lowerdir+" (before 6.7).
+var errOld = errors.New("no lowerdir+")
+
+func (o Overlay) fsmount(target string) error {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return errOld
+	}
 	if err != nil {
 		return err
 	}
@@ -66,16 +118,16 @@ func fsmountOverlay(target string, o Overlay) error {
 	for i, dir := range o.Lower {
 		if err := unix.FsconfigSetString(fs, "lowerdir+", dir); err != nil {
 			if i == 0 && errors.Is(err, unix.EINVAL) {
-				return errNoAppend
+				return errOld
 			}
 			return explain(fs, err)
 		}
 	}
 	for _, opt := range o.options() {
-		if k, v, ok := strings.Cut(opt, "="); ok {
-			err = unix.FsconfigSetString(fs, k, v)
+		if opt.value == "" {
+			err = unix.FsconfigSetFlag(fs, opt.name)
 		} else {
-			err = unix.FsconfigSetFlag(fs, k)
+			err = unix.FsconfigSetString(fs, opt.name, opt.value)
 		}
 		if err != nil {
 			return explain(fs, err)
@@ -92,17 +144,38 @@ func fsmountOverlay(target string, o Overlay) error {
 	return unix.MoveMount(mnt, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
+type option struct{ name, value string }
+
 // options are the mount options besides the lower directories.
-func (o Overlay) options() []string {
-	opts := []string{"userxattr"}
+func (o Overlay) options() []option {
+	opts := []option{{"userxattr", ""}}
 	if o.Upper != "" {
-		opts = append(opts, "upperdir="+o.Upper, "workdir="+o.Work)
-	}
-	if o.Volatile && o.Upper != "" {
-		opts = append(opts, "volatile")
+		opts = append(opts, option{"upperdir", o.Upper}, option{"workdir", o.Work})
+		if o.Volatile {
+			opts = append(opts, option{"volatile", ""})
+		}
 	}
 	return opts
 }
+
+// data is the option string of mount(2), which must be shorter than a page.
+func (o Overlay) data() string {
+	escape := strings.NewReplacer(`\`, `\\`, ":", `\:`, ",", `\,`)
+	var b strings.Builder
+	for i, dir := range o.Lower {
+		b.WriteString([]string{"lowerdir=", ":"}[min(i, 1)])
+		b.WriteString(escape.Replace(dir))
+	}
+	for _, opt := range o.options() {
+		b.WriteString("," + opt.name)
+		if opt.value != "" {
+			b.WriteString("=" + escape.Replace(opt.value))
+		}
+	}
+	return b.String()
+}
+
+const maxData = 4000
 
 // explain adds what the kernel logged in the file system context (fsopen(2)).
 func explain(fs int, err error) error {
@@ -114,61 +187,85 @@ func explain(fs int, err error) error {
 	return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(buf[2:n])))
 }
 
-// legacyOverlay uses mount(2), whose option string ends at one page: the
-// directories are named by numbers, links in a temporary directory which is
-// the working directory of the mounting thread.
-func legacyOverlay(target string, o Overlay) error {
+// mount uses mount(2). If the option string gets too long, the directories are
+// named by the numbers of handles, in /proc/self/fd as the working directory.
+func (o Overlay) mount(target string) error {
+	if data := o.data(); len(data) < maxData {
+		return unix.Mount("overlay", target, "overlay", unix.MS_NODEV, data)
+	}
 	target, err := filepath.Abs(target)
 	if err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(target), ".lower")
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	number := func(dir string) string {
+		if dir == "" || err != nil {
+			return dir
+		}
+		var f *os.File
+		if f, err = os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY, 0); err != nil {
+			return dir
+		}
+		files = append(files, f)
+		return strconv.Itoa(int(f.Fd()))
+	}
+	o.Lower = slices.Clone(o.Lower)
+	for i, dir := range o.Lower {
+		o.Lower[i] = number(dir)
+	}
+	o.Upper, o.Work = number(o.Upper), number(o.Work)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
-	names := make([]string, len(o.Lower))
-	for i, dir := range o.Lower {
-		names[i] = strconv.Itoa(i)
-		if dir, err = filepath.Abs(dir); err != nil {
-			return err
-		}
-		if err := os.Symlink(dir, filepath.Join(tmp, names[i])); err != nil {
-			return err
-		}
-	}
-	opts := "lowerdir=" + strings.Join(names, ":")
-	if o.Upper != "" {
-		for name, dir := range map[string]string{"u": o.Upper, "w": o.Work} {
-			if dir, err = filepath.Abs(dir); err != nil {
-				return err
-			}
-			if err := os.Symlink(dir, filepath.Join(tmp, name)); err != nil {
-				return err
-			}
-		}
-		opts += ",upperdir=u,workdir=w"
-	}
-	opts += ",userxattr"
-	if o.Volatile && o.Upper != "" {
-		opts += ",volatile"
-	}
-	errc := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread has a working directory of its own and must end
-		errc <- mountIn(tmp, target, opts)
-	}()
-	return <-errc
+	done := make(chan error)
+	onOwnThread(func() { done <- mountIn("/proc/self/fd", target, o.data()) })
+	return <-done
 }
 
-func mountIn(dir, target, opts string) error {
+func mountIn(dir, target, data string) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return err
 	}
 	if err := unix.Chdir(dir); err != nil {
 		return err
 	}
-	return unix.Mount("overlay", target, "overlay", unix.MS_NODEV, opts)
+	return unix.Mount("overlay", target, "overlay", unix.MS_NODEV, data)
+}
+
+// overlay has the child mount o on target.
+func (l *launch) overlay(target string, o Overlay) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	what := fmt.Sprintf("mount overlay of %d directories", len(o.Lower))
+	if data := o.data(); len(data) < maxData {
+		l.do(what, unix.SYS_MOUNT, "overlay", target, "overlay", unix.MS_NODEV, data)
+		return nil
+	}
+	fs, mnt := l.newSlot(), l.newSlot()
+	l.do(what, unix.SYS_FSOPEN, "overlay", unix.FSOPEN_CLOEXEC).into(fs)
+	for _, dir := range o.Lower {
+		l.do(what, unix.SYS_FSCONFIG, fs, unix.FSCONFIG_SET_STRING, "lowerdir+", dir, 0)
+	}
+	for _, opt := range o.options() {
+		if opt.value == "" {
+			l.do(what, unix.SYS_FSCONFIG, fs, unix.FSCONFIG_SET_FLAG, opt.name, nil, 0)
+		} else {
+			l.do(what, unix.SYS_FSCONFIG, fs, unix.FSCONFIG_SET_STRING, opt.name, opt.value, 0)
+		}
+	}
+	l.do(what, unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_CREATE, nil, nil, 0)
+	l.do(what, unix.SYS_FSMOUNT, fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NODEV).into(mnt)
+	l.do(what, unix.SYS_MOVE_MOUNT, mnt, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	l.do(what, unix.SYS_CLOSE, mnt)
+	l.do(what, unix.SYS_CLOSE, fs)
+	l.slots -= 2
+	return nil
 }
 
 // bind mounts src on target, with what is mounted below it.
@@ -190,12 +287,7 @@ func makeReadOnly(target string) error {
 	if !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(target, &st); err != nil {
-		return err
-	}
-	const keep = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME
-	return unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|uintptr(st.Flags)&keep, "")
+	return unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|lockedFlags(target), "")
 }
 
 // Unmount takes the topmost mount off target, at once even if it is busy
