@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,17 +124,17 @@ func exerciseRegistry(t *testing.T, c *Client, host string) {
 		if err != nil || !bytes.Equal(got.Manifest, img.Manifest) {
 			t.Fatalf("resolve: %v", err)
 		}
-		n := 0
+		var n atomic.Int32
 		err = c.Fetch(t.Context(), ref, got.Layers, func(_ context.Context, d Descriptor, r io.Reader) error {
 			b, err := io.ReadAll(r)
 			if digest.FromBytes(b) != d.Digest {
 				t.Errorf("layer %s has digest %s", d.Digest, digest.FromBytes(b))
 			}
-			n++
+			n.Add(1)
 			return err
 		})
-		if err != nil {
-			t.Error(err)
+		if err != nil || int(n.Load()) != len(layers) {
+			t.Errorf("fetched %d layers, %v", n.Load(), err)
 		}
 	}
 	for i := range img.Layers {
