@@ -47,7 +47,7 @@ func (s *stage) origin(ctx context.Context, from string) (*origin, error) {
 	}
 	img, err := s.b.base(ctx, from, "")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--from=%s is no stage above, so an image: %w", from, err)
 	}
 	config, err := s.b.store.Config(img)
 	if err != nil {

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -62,6 +63,10 @@ func (s *source) find(ctx context.Context, arg string, exclude filter) ([]match,
 	var out []match
 	for _, name := range names {
 		m, err := s.list(ctx, name, exclude)
+		var missing *SourceError
+		if errors.As(err, &missing) {
+			missing.Source = arg // as written
+		}
 		if err != nil {
 			return nil, err
 		}

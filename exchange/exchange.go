@@ -66,7 +66,7 @@ func (x *Exchange) flavor() string {
 // wanted, else in the registry.
 func (x *Exchange) Base(ctx context.Context, ref image.Reference, want image.Platform) (*storage.Image, error) {
 	if x.opts.PullBases {
-		return x.Pull(ctx, ref, registry.Want{Platform: want, Yolo: x.opts.Yolo})
+		return x.Pull(ctx, ref, registry.Want{Platform: want, Yolo: x.opts.Yolo}, 0)
 	}
 	img, err := x.store.Image(ref)
 	switch {
@@ -77,7 +77,7 @@ func (x *Exchange) Base(ctx context.Context, ref image.Reference, want image.Pla
 	case !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrNotDurable):
 		return nil, err
 	}
-	return x.Pull(ctx, ref, registry.Want{Platform: want, Yolo: x.opts.Yolo})
+	return x.Pull(ctx, ref, registry.Want{Platform: want, Yolo: x.opts.Yolo}, 0)
 }
 
 // refit returns img with a tree of the right flavor, unpacking its layers

@@ -20,45 +20,53 @@ import (
 // Import makes an image of one layer from a directory, or from an archive
 // with or without one top directory. The metadata of ch-image (ch/metadata.json)
 // becomes the configuration.
-func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference) (_ *storage.Image, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("import %q: %w", path, err)
-		}
-	}()
+func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference) (*storage.Image, error) {
+	config, tree, err := x.importTree(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("import %q: %w", path, err)
+	}
+	img, err := x.describe(ctx, ref, config, tree)
+	if err == nil {
+		err = x.record(ctx, img)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("import %q: %w", path, err)
+	}
+	return img, nil
+}
+
+// importTree makes a tree of a directory or archive, and its configuration.
+func (x *Exchange) importTree(ctx context.Context, path string) (_ *image.Config, _ *storage.Tree, err error) {
 	work, err := x.store.NewWork(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
 	dir, err := work.Sub("fs")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	owners, err := x.read(ctx, work, dir, path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
-		return nil, errors.New("nothing in it")
+		return nil, nil, errors.New("nothing in it")
 	}
 	config, err := importConfig(dir, path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	diffID, size, err := layer.DiffID(ctx, dir, owners, layer.PackOptions{Logger: x.log})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	config.RootFS.DiffIDs = []digest.Digest{diffID}
 	tree, err := x.store.CommitTree(ctx, dir, storage.Tree{
 		ID: storage.BaseID(config.RootFS.DiffIDs, x.flavor()), Base: true, Created: time.Now().UTC(), Bytes: size,
 		Layers: []storage.Layer{{DiffID: diffID}},
 	}, owners)
-	if err != nil {
-		return nil, err
-	}
-	return x.recordConfig(ctx, ref, config, tree)
+	return config, tree, err
 }
 
 // read fills dir from a directory or an archive.
@@ -116,8 +124,9 @@ func cause(err error) error {
 	return err
 }
 
-// recordConfig writes down an image of one tree that no registry knows.
-func (x *Exchange) recordConfig(ctx context.Context, ref image.Reference, config *image.Config, tree *storage.Tree) (*storage.Image, error) {
+// describe is an image of one tree that no registry knows; its configuration
+// is stored.
+func (x *Exchange) describe(ctx context.Context, ref image.Reference, config *image.Config, tree *storage.Tree) (*storage.Image, error) {
 	b, err := config.Encode()
 	if err != nil {
 		return nil, err
@@ -126,17 +135,21 @@ func (x *Exchange) recordConfig(ctx context.Context, ref image.Reference, config
 	if err != nil {
 		return nil, err
 	}
-	img := storage.Image{
-		Ref: ref.String(), ID: id, Chain: []storage.TreeID{tree.ID}, Platform: config.Platform(),
-		Created: *config.Created, Size: tree.Bytes, Stored: time.Now().UTC(),
+	img := &storage.Image{
+		Ref: ref.String(), ID: id, Chain: []storage.TreeID{tree.ID}, Platform: config.Platform(), Size: tree.Bytes, Stored: time.Now().UTC(),
 	}
+	if config.Created != nil {
+		img.Created = *config.Created
+	}
+	return img, nil
+}
+
+// record names an image whose parts are all in storage.
+func (x *Exchange) record(ctx context.Context, img *storage.Image) error {
 	if err := x.store.Sync(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	if err := x.store.PutImage(ctx, img); err != nil {
-		return nil, err
-	}
-	return &img, nil
+	return x.store.PutImage(ctx, *img)
 }
 
 // Unpack writes the files of an image to dir, which must be empty or not

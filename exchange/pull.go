@@ -21,16 +21,21 @@ import (
 // tree. Layers are downloaded, verified and unpacked at once, and kept as
 // they came. Two pulls of the same layers, of this process or others, share
 // the work.
-func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.Want) (*storage.Image, error) {
+//
+// last, if not 0, is the number of layers taken, from the bottom.
+func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.Want, last int) (*storage.Image, error) {
 	r, err := x.client.Resolve(ctx, ref, want)
 	if err != nil {
 		return nil, err
+	}
+	if err := cut(r, last); err != nil {
+		return nil, fmt.Errorf("pull %s: %w", ref, err)
 	}
 	tree, err := x.fetchTree(ctx, ref, r)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref, err)
 	}
-	img, err := x.record(ctx, ref, r, tree)
+	img, err := x.keep(ctx, ref, r, tree)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref, err)
 	}
@@ -184,9 +189,9 @@ func (x *Exchange) logFixes(f layer.Fixes) {
 	}
 }
 
-// record writes down manifest, configuration and image.
-func (x *Exchange) record(ctx context.Context, ref image.Reference, r *registry.Remote, tree *storage.Tree) (*storage.Image, error) {
-	for _, b := range [][]byte{r.Manifest, r.ConfigBytes, r.IndexManifest} {
+// keep writes down manifest, configuration and image.
+func (x *Exchange) keep(ctx context.Context, ref image.Reference, r *registry.Remote, tree *storage.Tree) (*storage.Image, error) {
+	for _, b := range [][]byte{r.Manifest, r.IndexManifest} {
 		if b == nil {
 			continue
 		}
@@ -194,40 +199,63 @@ func (x *Exchange) record(ctx context.Context, ref image.Reference, r *registry.
 			return nil, err
 		}
 	}
-	img := storage.Image{
-		Ref: ref.String(), ID: r.ConfigDescriptor.Digest, Digest: r.Descriptor.Digest, IndexDigest: r.Index.Digest,
+	id, err := x.store.AddBlob(ctx, r.ConfigBytes)
+	if err != nil {
+		return nil, err
+	}
+	img := &storage.Image{
+		Ref: ref.String(), ID: id, Digest: r.Descriptor.Digest, IndexDigest: r.Index.Digest,
 		Chain: []storage.TreeID{tree.ID}, Platform: r.Platform, Size: tree.Bytes, Stored: time.Now().UTC(),
 	}
 	if r.Config.Created != nil {
 		img.Created = *r.Config.Created
 	}
-	if err := x.store.Sync(ctx); err != nil {
-		return nil, err
+	return img, x.record(ctx, img)
+}
+
+// cut leaves the first n layers of r: an incomplete image, for debugging. It
+// is no longer what the registry has, so it has no digest.
+func cut(r *registry.Remote, n int) error {
+	if n <= 0 || n >= len(r.Layers) {
+		return nil
 	}
-	if err := x.store.PutImage(ctx, img); err != nil {
-		return nil, err
+	r.Layers, r.DiffIDs = r.Layers[:n], r.DiffIDs[:n]
+	c := r.Config.Clone()
+	c.RootFS.DiffIDs = r.DiffIDs
+	full := 0
+	for i, h := range c.History {
+		if !h.EmptyLayer {
+			full++
+		}
+		if full > n {
+			c.History = c.History[:i]
+			break
+		}
 	}
-	return &img, nil
+	var err error
+	r.Config = c
+	r.ConfigBytes, err = c.Encode()
+	r.Manifest, r.IndexManifest = nil, nil
+	r.Descriptor, r.Index = registry.Descriptor{}, registry.Descriptor{}
+	return err
 }
 
 // PullTo unpacks an image from its registry into dir, which must be empty or
-// not exist, and keeps nothing in storage. last, if not 0, is the number of
-// layers unpacked (for debugging).
+// not exist, and keeps nothing in storage. last is as for Pull.
 func (x *Exchange) PullTo(ctx context.Context, ref image.Reference, want registry.Want, dir string, last int) error {
 	r, err := x.client.Resolve(ctx, ref, want)
 	if err != nil {
 		return err
 	}
+	if err := cut(r, last); err != nil {
+		return fmt.Errorf("pull %s: %w", ref, err)
+	}
 	done, err := makeEmpty(dir)
 	if err != nil {
 		return fmt.Errorf("pull %s: %w", ref, err)
 	}
-	n := len(r.Layers)
-	if last > 0 && last < n {
-		n = last
-	}
-	blobs := make([]layer.Blob, n)
-	for i, d := range r.Layers[:n] {
+	blobs := make([]layer.Blob, len(r.Layers))
+	for i, d := range r.Layers {
 		blobs[i] = layer.Blob{
 			Digest: d.Digest, Size: d.Size, MediaType: d.MediaType, DiffID: r.DiffIDs[i],
 			Open: func(ctx context.Context) (io.ReadCloser, error) { return x.client.Blob(ctx, ref, d) },

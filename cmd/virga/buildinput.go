@@ -76,7 +76,7 @@ func (e *contextError) Hint() string {
 func (in *buildInput) read(env *environment, o buildOptions) (string, []byte, error) {
 	if o.context == "-" || o.file == "-" {
 		b, err := readLimited(env.stdin)
-		return "-", b, err
+		return "Dockerfile", b, err
 	}
 	if o.file != "" {
 		path := env.abs(o.file)

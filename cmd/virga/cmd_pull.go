@@ -62,14 +62,11 @@ func runPull(ctx context.Context, env *environment, o pullOptions) error {
 		return printReference(env, o.ref)
 	}
 	want := registry.Want{Platform: env.globals.platform, Yolo: env.globals.anyPlatform}
-	if o.lastLayer > 0 && o.dir == "" {
-		return &usageError{msg: "pull: --last-layer makes an incomplete image, which needs a DIR", hint: "usage: virga pull --last-layer N REF DIR"}
-	}
 	return env.withExchange(ctx, exchange.Options{}, func(_ *storage.Store, x *exchange.Exchange) error {
 		if o.dir != "" {
 			return x.PullTo(ctx, o.ref, want, o.dir, o.lastLayer)
 		}
-		img, err := x.Pull(ctx, o.ref, want)
+		img, err := x.Pull(ctx, o.ref, want, o.lastLayer)
 		if err != nil {
 			return err
 		}

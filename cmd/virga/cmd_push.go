@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"virga/exchange"
 	"virga/image"
+	"virga/registry"
+	"virga/storage"
 )
 
 // pushOptions is what the options of push mean.
@@ -52,6 +56,26 @@ func newPushOptions(env *environment, c *cli.Context) (pushOptions, error) {
 	return o, err
 }
 
-func runPush(_ context.Context, _ *environment, _ pushOptions) error {
-	return errNotYet("push")
+func runPush(ctx context.Context, env *environment, o pushOptions) error {
+	return env.withExchange(ctx, exchange.Options{}, func(store *storage.Store, x *exchange.Exchange) error {
+		opts := exchange.PushOptions{FlattenOwners: o.flattenOwners}
+		var p *registry.Pushed
+		var err error
+		if o.dir != "" {
+			p, err = x.PushDir(ctx, o.dir, o.dest, opts)
+		} else {
+			var img storage.Image
+			if img, err = findImage(store, o.image); err == nil {
+				p, err = x.Push(ctx, &img, o.dest, opts)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		env.log.Info(fmt.Sprintf("pushed %s (%s): %d blobs sent, %d mounted, %d there before", o.dest, shortID(p.Digest), p.Uploaded, p.Mounted, p.Existing))
+		if env.globals.verbosity < 0 {
+			_, err = fmt.Fprintln(env.stdout, p.Digest)
+		}
+		return err
+	})
 }

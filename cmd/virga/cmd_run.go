@@ -18,7 +18,7 @@ import (
 
 // runOptions is what the options of run and shell mean.
 type runOptions struct {
-	image      string   // name in storage, directory or SquashFS file, as given
+	image      string   // name in storage, or directory, as given
 	command    []string // empty: the image's ENTRYPOINT and CMD
 	shell      bool     // command shell: the image's SHELL
 	binds      []bind
@@ -29,7 +29,6 @@ type runOptions struct {
 	home       bool
 	uid, gid   int // -1: what the default is
 	entrypoint *string
-	mountDir   string // absolute; where a SquashFS file is mounted
 }
 
 const runDescription = `Options end at IMAGE: what follows is the program and its own options. Without
@@ -68,7 +67,6 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "home", Usage: "mount the home directory"},
 		intFlag("uid", "u", "be user number `UID` inside"),
 		intFlag("gid", "g", "be group number `GID` inside"),
-		&cli.StringFlag{Name: "mount-dir", Usage: "mount a SquashFS image on `DIR`"},
 	}
 }
 
@@ -83,9 +81,6 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 	if c.IsSet("entrypoint") {
 		e := c.String("entrypoint")
 		o.entrypoint = &e
-	}
-	if d := c.String("mount-dir"); d != "" {
-		o.mountDir = env.abs(d)
 	}
 	if o.write && o.writeFake {
 		return usagef("%s: --write and --write-fake exclude each other", c.Command.Name)
@@ -215,10 +210,19 @@ func (o *runOptions) args(c *image.RunConfig) ([]string, error) {
 		args = append(slices.Clone(c.Entrypoint), c.Cmd...)
 	}
 	if len(args) == 0 {
-		return nil, &usageError{msg: fmt.Sprintf("run: image %s has no ENTRYPOINT or CMD, and no program was given", o.image), hint: "usage: virga run IMAGE [CMD [ARG...]]"}
+		return nil, &noProgramError{o.image}
 	}
 	return args, nil
 }
+
+// noProgramError says that neither the caller nor the image names a program.
+type noProgramError struct{ image string }
+
+func (e *noProgramError) Error() string {
+	return fmt.Sprintf("run: image %s has no ENTRYPOINT or CMD, and no program was given", e.image)
+}
+
+func (e *noProgramError) Hint() string { return "usage: virga run IMAGE [CMD [ARG...]]" }
 
 // mounts are the host's directories inside the container.
 func (o *runOptions) mounts(env *environment) ([]specs.Mount, error) {
