@@ -22,6 +22,7 @@ for tool in apt-get dpkg-deb tar; do
     command -v "$tool" >/dev/null || die "$tool is missing: this script needs Debian or a relative of it"
 done
 
+# shellcheck source=/dev/null
 host_suite=$(. /etc/os-release && [ "${ID-}" = debian ] && echo "${VERSION_CODENAME-}") || host_suite=
 suite=${SUITE:-${host_suite:-bookworm}}
 mirror=${MIRROR:-http://deb.debian.org/debian}
@@ -91,4 +92,5 @@ mkdir -p etc/apt var/lib/dpkg/info var/lib/dpkg/updates
 : >>var/lib/dpkg/status
 echo "deb [signed-by=$keyring] $mirror $suite main" >etc/apt/sources.list
 rm -rf "$dir/apt"
-echo "base.sh: $(ls "$debs" | grep -c '\.deb$') packages are unpacked in $root" >&2
+set -- "$debs"/*.deb
+echo "base.sh: $# packages are unpacked in $root" >&2

@@ -19,7 +19,7 @@ show() {
 # as_user runs this script again as a normal user, on copies that it can read.
 as_user() {
     user=${SUDO_USER:-virga-demo}
-    [ "$user" != root ] || user=virga-demo
+    [ "$user" != root ] || user='virga-demo'
     if ! id "$user" >/dev/null 2>&1; then
         say "creating the user $user, because root needs no virga"
         useradd --create-home --shell /bin/sh "$user"

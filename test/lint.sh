@@ -1,8 +1,8 @@
 #!/bin/sh
 # lint.sh - checks of everything that the Go tools do not see
 #
-# The sizes are the house rules: 500 lines for a file. golangci-lint and
-# shellcheck run if they are installed.
+# The sizes are the house rules: 500 lines for a file. What is installed of
+# golangci-lint and shellcheck is run.
 set -eu
 status=0
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154,SC2034,SC1007 # bats sets status, output, stderr
 # Helpers of all files. A test starts with
 #
 #   load common
