@@ -266,7 +266,11 @@ func (s *Store) mend(c *contents) error {
 			return err
 		}
 		links[fileName(ref)] = true
-		if err := s.link(ref, rec.img.one()); err != nil {
+		link, err := s.editLink(ref, rec.img.one())
+		if err != nil {
+			return err
+		}
+		if err := link.commit(); err != nil {
 			return err
 		}
 	}

@@ -114,7 +114,7 @@ func fullRole(args []string) error {
 			if err == nil {
 				break
 			}
-			if !IsFull(err) {
+			if !IsFull(err) || room > 300 {
 				return fmt.Errorf("%s with room for %d: %w", name, room, err)
 			}
 		}
@@ -139,7 +139,18 @@ func onFullDisk(ctx context.Context, f filler, dir string, room int, step func(s
 	if err := leftOvers(s); err != nil {
 		return fmt.Errorf("%v, after %v", err, failure)
 	}
-	return errors.Join(failure, s.Close())
+	if err := s.Close(); err != nil {
+		return err
+	}
+	// What a failed step had finished before is garbage now.
+	if s, err = Open(ctx, dir, Options{}); err != nil {
+		return err
+	}
+	defer s.Close()
+	if _, err := s.Collect(ctx, Policy{}); err != nil {
+		return fmt.Errorf("collect: %v, after %v", err, failure)
+	}
+	return failure
 }
 
 func deleteOnFullDisk(ctx context.Context, f filler, dir string) error {

@@ -125,22 +125,26 @@ func (s *Store) putImage(ref image.Reference, img Image) error {
 	path := s.imagePath(ref)
 	have, durable, err := readImage(path, nil)
 	if err == nil && durable && sameImage(have, &img) {
-		return s.link(ref, img.one()) // nothing changed; an index that lacks it is Collect's matter
+		return nil // nothing changed; Collect mends what follows from a record
 	}
-	// The index first: what cannot be written fails before the record.
+	// What cannot be written must fail before the record is there.
 	index, err := s.editIndex(func(x *index) error { return x.set(s, &img) })
 	if err != nil {
 		return err
 	}
+	link, err := s.editLink(ref, img.one())
+	if err != nil {
+		return errors.Join(err, index.discard())
+	}
 	durable = s.dirty.empty()
 	img.Stored, img.BootID = time.Now().UTC(), s.me().bootID()
 	if err := s.writeRecord(path, img, durable); err != nil {
-		return errors.Join(err, index.discard())
+		return errors.Join(err, index.discard(), link.discard())
 	}
 	if !durable {
 		s.dirty.add(path, true)
 	}
-	return errors.Join(index.commit(), s.link(ref, img.one()))
+	return errors.Join(index.commit(), link.commit())
 }
 
 // sameImage reports whether two records differ only in when they were stored.
@@ -150,30 +154,25 @@ func sameImage(a, b *Image) bool {
 		a.Created.Equal(b.Created) && a.Size == b.Size
 }
 
-// link makes img/<name> a link to a tree's files, or removes it for "".
-func (s *Store) link(ref image.Reference, id TreeID) error {
-	path := s.path(imgDir, fileName(ref))
+// editLink prepares to make img/<name> a link to a tree's files, or to remove
+// it for "".
+func (s *Store) editLink(ref image.Reference, id TreeID) (edit, error) {
+	e := edit{path: s.path(imgDir, fileName(ref))}
 	if id == "" {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return e, nil
 	}
 	target := linkTarget(id)
-	if have, err := os.Readlink(path); err == nil && have == target {
-		return nil
+	if have, err := os.Readlink(e.path); err == nil && have == target {
+		return edit{}, nil
 	}
-	temp, err := s.tempName("link")
-	if err != nil {
-		return err
+	var err error
+	if e.temp, err = s.tempName("link"); err != nil {
+		return edit{}, err
 	}
-	if err := os.Symlink(target, temp); err != nil {
-		return err
+	if err := os.Symlink(target, e.temp); err != nil {
+		return edit{}, err
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return nil
+	return e, nil
 }
 
 func linkTarget(id TreeID) string {

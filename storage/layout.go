@@ -135,43 +135,16 @@ func (s *Store) readManifest(d digest.Digest) (*manifest, int64, error) {
 	return m, int64(len(data)), nil
 }
 
-// indexEdit is a change of index.json that is ready to be put into place. The
-// zero value changes nothing.
-type indexEdit struct{ temp, path string }
+// edit is a change that needs no more room on disk: temp is renamed to path,
+// or path removed if there is no temp. The zero value changes nothing.
+type edit struct{ temp, path string }
 
-// editIndex prepares a change. The lock must be held alone until commit.
-func (s *Store) editIndex(change func(*index) error) (indexEdit, error) {
-	x := newIndex()
-	old, _, err := readSmall(s.path(indexFile), nil)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
-		return indexEdit{}, err
-	}
-	if json.Unmarshal(old, &x.Index) != nil {
-		x = newIndex() // damaged by a crash; Collect enters the others again
-	}
-	if err := change(x); err != nil {
-		return indexEdit{}, err
-	}
-	data, err := json.Marshal(x.Index)
-	if err != nil {
-		return indexEdit{}, fmt.Errorf("BUG: index: %w", err)
-	}
-	if strings.TrimSpace(string(old)) == string(data) {
-		return indexEdit{}, nil
-	}
-	e := indexEdit{path: s.path(indexFile)}
-	if e.temp, err = s.tempName("index"); err != nil {
-		return indexEdit{}, err
-	}
-	if err := makeFile(e.temp, append(data, '\n'), 0o644, false); err != nil {
-		return indexEdit{}, errors.Join(err, e.discard())
-	}
-	return e, nil
-}
-
-func (e indexEdit) commit() error {
-	if e.temp == "" {
+func (e edit) commit() error {
+	if e.path == "" {
 		return nil
+	}
+	if e.temp == "" {
+		return removeFile(e.path)
 	}
 	if err := os.Rename(e.temp, e.path); err != nil {
 		return errors.Join(err, e.discard())
@@ -179,11 +152,42 @@ func (e indexEdit) commit() error {
 	return nil
 }
 
-func (e indexEdit) discard() error {
+func (e edit) discard() error {
 	if e.temp == "" {
 		return nil
 	}
 	return os.Remove(e.temp)
+}
+
+// editIndex prepares a change of index.json. The lock must be held alone
+// until it is committed.
+func (s *Store) editIndex(change func(*index) error) (edit, error) {
+	x := newIndex()
+	old, _, err := readSmall(s.path(indexFile), nil)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrCorrupt) {
+		return edit{}, err
+	}
+	if json.Unmarshal(old, &x.Index) != nil {
+		x = newIndex() // damaged by a crash; Collect enters the others again
+	}
+	if err := change(x); err != nil {
+		return edit{}, err
+	}
+	data, err := json.Marshal(x.Index)
+	if err != nil {
+		return edit{}, fmt.Errorf("BUG: index: %w", err)
+	}
+	if strings.TrimSpace(string(old)) == string(data) {
+		return edit{}, nil
+	}
+	e := edit{path: s.path(indexFile)}
+	if e.temp, err = s.tempName("index"); err != nil {
+		return edit{}, err
+	}
+	if err := makeFile(e.temp, append(data, '\n'), 0o644, false); err != nil {
+		return edit{}, errors.Join(err, e.discard())
+	}
+	return e, nil
 }
 
 // rebuildIndex makes index.json from the image records.

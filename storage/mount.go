@@ -67,13 +67,33 @@ func (s *Store) freeMount(ctx context.Context, name string) (string, func(), err
 	}
 }
 
-// makeMount pins and makes a cache directory.
+// makeMount pins a cache directory and makes it if it is not there.
 func (s *Store) makeMount(ctx context.Context, name, id string) error {
-	return errors.Join(
-		s.pin(ctx, []string{"m-" + name}, func(int) error { return nil }),
-		os.MkdirAll(s.path(mountsDir, name, filesDir), 0o755),
-		os.WriteFile(s.path(mountsDir, name, "id"), []byte(id+"\n"), 0o644), // for people
-	)
+	if err := s.pin(ctx, []string{"m-" + name}, func(int) error { return nil }); err != nil {
+		return err
+	}
+	place := s.path(mountsDir, name)
+	if exists(place) {
+		return nil
+	}
+	made, err := s.tempName("mount")
+	if err != nil {
+		return err
+	}
+	err = os.MkdirAll(made+"/"+filesDir, 0o755)
+	if err == nil {
+		err = os.WriteFile(made+"/id", []byte(id+"\n"), 0o600) // for people
+	}
+	if err == nil {
+		err = os.Rename(made, place)
+	}
+	if err != nil {
+		err = errors.Join(err, RemoveTree(context.WithoutCancel(ctx), made))
+	}
+	if exists(place) {
+		return nil // another process was first
+	}
+	return err
 }
 
 // Path returns the directory.

@@ -49,7 +49,7 @@ func (s *Store) deleteImage(r imageRecord) error {
 	}
 	index, err := s.editIndex(func(x *index) error { x.remove(r.img.Ref); return nil })
 	if IsFull(err) {
-		index, err = indexEdit{}, nil // deleting must work then; Collect mends the index
+		index, err = edit{}, nil // deleting must work then; Collect mends the index
 	}
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (s *Store) deleteImage(r imageRecord) error {
 	}
 	now := time.Now()
 	_ = os.Chtimes(to, now, now) // when it was deleted; for people
-	return errors.Join(index.commit(), s.link(ref, ""))
+	return errors.Join(index.commit(), removeFile(s.path(imgDir, fileName(ref))))
 }
 
 // Undelete brings a deleted image back. ErrExists says that there is a new
