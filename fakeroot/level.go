@@ -51,6 +51,10 @@ func Probe() (level Level, why string) {
 	if sizes, err := notifSizes(); err != nil || sizes.notif > maxNotif || sizes.resp > maxNotif {
 		return LevelPlain, "the kernel's seccomp user notification has unknown structures"
 	}
+	var locks rlimit
+	if errno := prlimit(0, rlimitMarker, nil, &locks); errno != 0 || locks.hard < markerBase+markerMask {
+		return LevelPlain, "the hard limit of file locks, where credentials are kept, is not unlimited (ulimit -Hx)"
+	}
 	var stack unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_STACK, &stack); err != nil || stack.Max != unix.RLIM_INFINITY {
 		return LevelRecorded, "the hard limit of the stack size is not unlimited (ulimit -Hs)"

@@ -67,11 +67,11 @@ func failure(e unix.Errno) reply { return reply{errno: e} }
 
 // ioctl asks the listener. A signal, of which the Go runtime sends many, may
 // interrupt it before it has done anything; then it is asked again.
-func ioctl(fd int, req uintptr, arg unsafe.Pointer) (int, unix.Errno) {
+func ioctl(fd int, req uintptr, arg unsafe.Pointer) unix.Errno {
 	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
+		_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
 		if errno != unix.EINTR {
-			return int(n), errno
+			return errno
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (w *worker) respond(r reply) error {
 	} else if r.errno != 0 {
 		w.resp.val, w.resp.errno = 0, -int32(r.errno)
 	}
-	switch _, errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&w.resp)); errno {
+	switch errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&w.resp)); errno {
 	case 0, unix.ENOENT, unix.EINPROGRESS:
 		return nil
 	default:
@@ -120,8 +120,7 @@ func (w *worker) respond(r reply) error {
 // was read under its number was its own. It must be asked after reading and
 // before anything is changed.
 func (w *worker) alive() bool {
-	_, errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&w.req.id))
-	return errno == 0
+	return ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&w.req.id)) == 0
 }
 
 // addFd gives fd to the thread as the result of its call.
@@ -141,11 +140,11 @@ func (w *worker) addFd(fd int, cloexec bool) reply {
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
 		return failure(unix.EIO)
 	}
-	n, errno := ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
+	n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
 	kind := sent
 	if errno == unix.EINVAL { // before 5.14 there are two steps
 		a.flags, kind = 0, answer
-		n, errno = ioctl(w.listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
+		n, _, errno = unix.Syscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
 	}
 	unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 	return reply{val: int64(n), errno: errno, kind: kindOf(kind, errno)}
