@@ -80,28 +80,60 @@ func (x *Exchange) Base(ctx context.Context, ref image.Reference, want image.Pla
 	return x.Pull(ctx, ref, registry.Want{Platform: want, Yolo: x.opts.Yolo}, 0)
 }
 
-// refit returns img with a tree of the right flavor, unpacking its layers
-// again if it was pulled with the other one.
+// refit returns img with a tree of the right flavor. Trees of the other one
+// are unpacked again: from the layers as they came if those are in storage,
+// which know of devices that an ordinary user's tree has not, else as they
+// would be packed now.
 func (x *Exchange) refit(ctx context.Context, img *storage.Image) (*storage.Image, error) {
-	if len(img.Chain) != 1 {
-		return img, nil
+	var layers []storage.Layer
+	for i, id := range img.Chain {
+		tree, err := x.store.Tree(id)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 && (!tree.Base || tree.ID == storage.BaseID(diffIDs(tree.Layers), x.flavor())) {
+			return img, nil
+		}
+		layers = append(layers, tree.Layers...)
 	}
-	tree, err := x.store.Tree(img.Chain[0])
-	if err != nil {
-		return nil, err
+	tree, err := x.present(ctx, diffIDs(layers))
+	if err == nil && tree == nil {
+		tree, err = x.unpackAgain(ctx, img, layers)
 	}
-	ids := make([]digest.Digest, len(tree.Layers))
-	for i, l := range tree.Layers {
-		ids[i] = l.DiffID
-	}
-	if id := storage.BaseID(ids, x.flavor()); id == tree.ID || !tree.Base {
-		return img, nil
-	}
-	again, err := x.unpackTree(ctx, tree.Layers, func(l storage.Layer) layer.Blob { return x.stored(l) })
 	if err != nil {
 		return nil, fmt.Errorf("image %s: unpack again with other owners: %w", img.Ref, err)
 	}
 	out := *img
-	out.Chain = []storage.TreeID{again.ID}
+	out.Chain = []storage.TreeID{tree.ID}
 	return &out, nil
+}
+
+func (x *Exchange) unpackAgain(ctx context.Context, img *storage.Image, layers []storage.Layer) (*storage.Tree, error) {
+	blobs := make([]layer.Blob, len(layers))
+	for i, l := range layers {
+		blobs[i] = x.stored(l)
+		if l.Digest == "" {
+			return x.repack(ctx, img, layers)
+		}
+		if _, err := x.store.StatBlob(l.Digest); err != nil {
+			return x.repack(ctx, img, layers)
+		}
+	}
+	return x.unpackTree(ctx, layers, blobs)
+}
+
+func (x *Exchange) repack(ctx context.Context, img *storage.Image, layers []storage.Layer) (*storage.Tree, error) {
+	blobs, err := x.packing(img.Chain)
+	if err != nil {
+		return nil, err
+	}
+	return x.unpackTree(ctx, layers, blobs)
+}
+
+func diffIDs(layers []storage.Layer) []digest.Digest {
+	ids := make([]digest.Digest, len(layers))
+	for i, l := range layers {
+		ids[i] = l.DiffID
+	}
+	return ids
 }

@@ -194,13 +194,27 @@ func (x *Exchange) unpackTo(ctx context.Context, img *storage.Image, dir string)
 // flatten merges a chain of trees into dir: each tree is read as the layer it
 // is packed to, and the layers are unpacked as those of a registry are.
 func (x *Exchange) flatten(ctx context.Context, dir string, chain []storage.TreeID) (fakeroot.Table, error) {
+	blobs, err := x.packing(chain)
+	if err != nil {
+		return nil, err
+	}
+	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Logger: x.log})
+	if err != nil {
+		return nil, err
+	}
+	return u.Owners, nil
+}
+
+// packing gives the trees of a chain as layers that are packed while they are
+// read.
+func (x *Exchange) packing(chain []storage.TreeID) ([]layer.Blob, error) {
 	blobs := make([]layer.Blob, len(chain))
 	for i, id := range chain {
 		owners, err := x.store.Owners(id)
 		if err != nil {
 			return nil, err
 		}
-		blobs[i] = layer.Blob{Open: func(ctx context.Context) (io.ReadCloser, error) {
+		blobs[i] = layer.Blob{Digest: digest.FromString(string(id)), Open: func(ctx context.Context) (io.ReadCloser, error) {
 			r, w := io.Pipe()
 			go func() {
 				w.CloseWithError(layer.Pack(ctx, w, x.store.TreePath(id), owners, layer.PackOptions{Whiteouts: i > 0, Logger: x.log}))
@@ -208,9 +222,5 @@ func (x *Exchange) flatten(ctx context.Context, dir string, chain []storage.Tree
 			return r, nil
 		}}
 	}
-	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Logger: x.log})
-	if err != nil {
-		return nil, err
-	}
-	return u.Owners, nil
+	return blobs, nil
 }

@@ -63,7 +63,12 @@ func (x *Exchange) fetchTree(ctx context.Context, ref image.Reference, r *regist
 	}
 	var tree *storage.Tree
 	g.Go(func() (err error) {
-		tree, err = x.unpackTree(gctx, layers, func(l storage.Layer) layer.Blob { return src[l.Digest] })
+		blobs := make([]layer.Blob, len(layers))
+		for i, l := range layers {
+			blobs[i] = src[l.Digest]
+			blobs[i].DiffID = l.DiffID
+		}
+		tree, err = x.unpackTree(gctx, layers, blobs)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -148,8 +153,8 @@ func (x *Exchange) stored(l storage.Layer) layer.Blob {
 	}
 }
 
-// unpackTree flattens layers into a tree of storage.
-func (x *Exchange) unpackTree(ctx context.Context, layers []storage.Layer, open func(storage.Layer) layer.Blob) (_ *storage.Tree, err error) {
+// unpackTree flattens blobs into the tree of the layers, which they hold.
+func (x *Exchange) unpackTree(ctx context.Context, layers []storage.Layer, blobs []layer.Blob) (_ *storage.Tree, err error) {
 	work, err := x.store.NewWork(ctx)
 	if err != nil {
 		return nil, err
@@ -159,17 +164,13 @@ func (x *Exchange) unpackTree(ctx context.Context, layers []storage.Layer, open 
 	if err != nil {
 		return nil, err
 	}
-	blobs := make([]layer.Blob, len(layers))
-	for i, l := range layers {
-		blobs[i] = open(l)
-	}
 	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Progress: x.opts.Progress, Logger: x.log})
 	if err != nil {
 		return nil, err
 	}
 	x.logFixes(u.Fixes)
 	return x.store.CommitTree(ctx, dir, storage.Tree{
-		ID: storage.BaseID(u.DiffIDs, x.flavor()), Layers: layers, Base: true, Created: time.Now().UTC(), Bytes: u.Size,
+		ID: storage.BaseID(diffIDs(layers), x.flavor()), Layers: layers, Base: true, Created: time.Now().UTC(), Bytes: u.Size,
 	}, u.Owners)
 }
 
