@@ -3,7 +3,6 @@ package image
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -24,12 +23,6 @@ type Reference struct {
 
 // ErrReference is wrapped by every error of ParseReference.
 var ErrReference = errors.New("invalid image reference")
-
-var (
-	hostRE      = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?$`)
-	componentRE = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
-	tagRE       = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-)
 
 // ParseReference reads [HOST[:PORT]/][PATH/]NAME[:TAG][@sha256:HEX], or the
 // file-name form of the same (% for /, + for :). The first component is a
@@ -53,21 +46,21 @@ func ParseReference(s string) (Reference, error) {
 	}
 	if i := strings.LastIndexByte(t, ':'); i > strings.LastIndexByte(t, '/') {
 		r.Tag, t = t[i+1:], t[:i]
-		if !tagRE.MatchString(r.Tag) {
+		if !validTag(r.Tag) {
 			return bad("tag %q", r.Tag)
 		}
 	} else if r.Digest == "" {
 		r.Tag = "latest"
 	}
 	r.Host, r.Path = splitHost(t)
-	if !hostRE.MatchString(r.Host) {
+	if !validHost(r.Host) {
 		return bad("host %q", r.Host)
 	}
 	for c := range strings.SplitSeq(r.Path, "/") {
-		if componentRE.MatchString(c) {
+		if validComponent(c) {
 			continue
 		}
-		if componentRE.MatchString(strings.ToLower(c)) {
+		if validComponent(strings.ToLower(c)) {
 			return bad("repository names are lower case, %q is not", c)
 		}
 		return bad("path component %q", c)
@@ -76,6 +69,78 @@ func ParseReference(s string) (Reference, error) {
 		return bad("name is longer than 255 characters")
 	}
 	return r, nil
+}
+
+// The grammar is that of distribution/reference. It is matched by hand: to
+// compile regular expressions costs every start of the program.
+
+func lower(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+
+func alnum(c byte) bool { return lower(c) || 'A' <= c && c <= 'Z' }
+
+// validTag: [A-Za-z0-9_][A-Za-z0-9_.-]{0,127}
+func validTag(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !alnum(c) && c != '_' && (i == 0 || c != '.' && c != '-') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
+
+// validComponent: runs of [a-z0-9], joined by one dot, one or two
+// underscores, or any number of hyphens.
+func validComponent(s string) bool {
+	for {
+		n := 0
+		for n < len(s) && lower(s[n]) {
+			n++
+		}
+		if n == 0 {
+			return false
+		}
+		if s = s[n:]; s == "" {
+			return true
+		}
+		switch {
+		case s[0] == '.':
+			s = s[1:]
+		case strings.HasPrefix(s, "__"):
+			s = s[2:]
+		case s[0] == '_':
+			s = s[1:]
+		case s[0] == '-':
+			s = strings.TrimLeft(s, "-")
+		default:
+			return false
+		}
+	}
+}
+
+// validHost: a DNS name or an address (of IPv6 in brackets), and a port.
+func validHost(s string) bool {
+	name := s
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
+		name = s[:i]
+		if port := s[i+1:]; port == "" || strings.Trim(port, "0123456789") != "" {
+			return false
+		}
+	}
+	if in, ok := strings.CutPrefix(name, "["); ok {
+		in, ok = strings.CutSuffix(in, "]")
+		return ok && in != "" && strings.Trim(in, "0123456789abcdefABCDEF:") == ""
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || !alnum(label[0]) || !alnum(label[len(label)-1]) {
+			return false
+		}
+		for i := range len(label) {
+			if !alnum(label[i]) && label[i] != '-' {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func splitHost(name string) (host, path string) {
