@@ -65,7 +65,11 @@ func Run(ctx context.Context, c Container) (_ Status, err error) {
 	defer streams.wait()
 	defer streams.close()
 	points, err := makePoints(c.Root, c.Mounts)
-	defer func() { err = errors.Join(err, points.remove()) }()
+	defer func() {
+		if rerr := points.remove(); err == nil {
+			err = rerr
+		}
+	}()
 	if err != nil {
 		return Status{}, err
 	}
@@ -100,11 +104,11 @@ func (c *Container) plan(l *launch, files [3]*os.File) error {
 		mounts = l.open("open the mount namespace", "/proc/self/ns/mnt", unix.O_RDONLY)
 	}
 	l.do("mount the root", unix.SYS_MOUNT, c.Root, c.Root, nil, unix.MS_BIND|unix.MS_REC, nil)
-	l.pivot(c.Root)
+	l.enterRoot(c.Root)
 	if err := c.mounts(l); err != nil {
 		return err
 	}
-	l.dropHost()
+	l.leaveHost(c.Root)
 	if c.supervised() {
 		root = l.open("open the root", "/", unix.O_PATH|unix.O_DIRECTORY)
 	}

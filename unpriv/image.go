@@ -100,7 +100,7 @@ func (im *Image) plan(l *launch) error {
 	if err := im.mountRoot(l, root, upper); err != nil {
 		return err
 	}
-	l.pivot(root)
+	l.enterRoot(root)
 	im.layFiles(l)
 	if memory { // what is mounted from it keeps it alive
 		l.do("leave the file system in memory", unix.SYS_UMOUNT2, cover[1:], unix.MNT_DETACH)
@@ -114,7 +114,7 @@ func (im *Image) plan(l *launch) error {
 	if !im.Fake && !im.Write {
 		l.setFlags("/", false, unix.MS_RDONLY, unix.MOUNT_ATTR_RDONLY, root)
 	}
-	l.dropHost()
+	l.leaveHost(root)
 	l.workDir(im.Process.Cwd)
 	l.noNewPrivileges()
 	l.resetSignals()

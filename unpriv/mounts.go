@@ -194,7 +194,7 @@ func parseMount(m specs.Mount) (*mountSpec, error) {
 	return s, nil
 }
 
-// mountPlan appends mounts to a script, between pivot and dropHost.
+// mountPlan appends mounts to a script, between enterRoot and leaveHost.
 type mountPlan struct {
 	*launch
 	make  func(m *mountSpec) bool // whether the child has to make the mount point
@@ -254,10 +254,20 @@ func (p *mountPlan) isFresh(name string) bool {
 	return false
 }
 
+// holdsFresh reports whether dir is or contains a file system just mounted.
+func (p *mountPlan) holdsFresh(dir string) bool {
+	for _, f := range p.fresh {
+		if strings.HasPrefix(f, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 // point makes a mount point. What goes wrong shows when it is mounted on.
 func (p *mountPlan) point(m *mountSpec) {
 	for i, c := range m.Destination {
-		if c == '/' && i > 0 && !p.isFresh(m.Destination[:i]+"/") {
+		if c == '/' && i > 0 && !p.holdsFresh(m.Destination[:i]) {
 			p.do("make directory", unix.SYS_MKDIRAT, unix.AT_FDCWD, m.Destination[:i], 0o755).ignore()
 		}
 	}

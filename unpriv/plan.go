@@ -15,9 +15,10 @@ import (
 )
 
 // The parts of a script, in the order in which a container is made. Paths are
-// the host's until pivot, which makes the root's of them: from there on the
+// the host's until enterRoot, which makes the root's of them: from there on the
 // kernel itself resolves every target inside the root, whatever links an
-// image has. The host's files are then found relative to the working directory.
+// image has. The host's files are then found relative to the working directory,
+// by paths without links.
 
 // tie has the process die with the thread that made it.
 func (l *launch) tie() {
@@ -89,18 +90,26 @@ func (l *launch) follow() {
 	l.namespaceErrors(first)
 }
 
-// pivot makes dir, a mount point, the root. The old root is stacked on the new
-// one and becomes the working directory, to be dropped by dropHost.
-func (l *launch) pivot(dir string) {
-	old := l.open("open the host's root", "/", unix.O_PATH|unix.O_DIRECTORY)
+// enterRoot makes dir, a mount point, the root for the mounts to come. They are
+// made by paths, which the kernel resolves beneath it. The host's root becomes
+// the working directory.
+//
+// Not yet by pivot_root(2): that would stack the old root on the new one, where
+// ".." in a link of the image leads to it.
+func (l *launch) enterRoot(dir string) {
+	host := l.open("open the host's root", "/", unix.O_PATH|unix.O_DIRECTORY)
 	l.do("enter the root", unix.SYS_CHDIR, dir)
-	l.do("change the root", unix.SYS_PIVOT_ROOT, ".", ".")
-	l.do("enter the host's root", unix.SYS_FCHDIR, old)
-	l.do("close the host's root", unix.SYS_CLOSE, old)
+	l.do("enter the root", unix.SYS_CHROOT, ".")
+	l.do("enter the host's root", unix.SYS_FCHDIR, host)
+	l.do("close the host's root", unix.SYS_CLOSE, host)
 	l.slots--
 }
 
-func (l *launch) dropHost() {
+// leaveHost makes dir the root of the mount namespace, and detaches the old one.
+func (l *launch) leaveHost(dir string) {
+	l.do("enter the host's root", unix.SYS_CHROOT, ".")
+	l.do("enter the root", unix.SYS_CHDIR, dir)
+	l.do("change the root", unix.SYS_PIVOT_ROOT, ".", ".")
 	l.do("leave the host's root", unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
 	l.do("enter the root", unix.SYS_CHDIR, "/")
 }

@@ -15,7 +15,10 @@ import (
 // replaced and a file changed, and the traces are read back. Names of file
 // systems say too little: some mount and then misbehave. The error says what
 // did not work. It is called in the namespaces of Enter.
-func ProbeOverlay(_ context.Context, dir string) (err error) {
+func ProbeOverlay(ctx context.Context, dir string) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	top, err := os.MkdirTemp(dir, "probe")
 	if err != nil {
 		return err
