@@ -40,10 +40,12 @@ func (w *worker) chown(t target, first int) reply {
 	default:
 		return failure(errno)
 	}
+	before := f.mode
 	if f, errno = w.examine(fd); errno != 0 {
 		return failure(errno)
 	}
 	w.s.records.update(f, func(r *Record) {
+		r.Perm &^= before &^ f.mode & (unix.S_ISUID | unix.S_ISGID)
 		if uid != noID {
 			r.UID = uid
 		}
