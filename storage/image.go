@@ -124,9 +124,7 @@ func (img *Image) check() error {
 func (s *Store) putImage(ref image.Reference, img Image) error {
 	path := s.imagePath(ref)
 	have, durable, err := readImage(path, nil)
-	if err == nil && durable && sameImage(have, &img) {
-		return nil // nothing changed; Collect mends what follows from a record
-	}
+	same := err == nil && durable && sameImage(have, &img)
 	// What cannot be written must fail before the record is there.
 	index, err := s.editIndex(func(x *index) error { return x.set(s, &img) })
 	if err != nil {
@@ -135,6 +133,9 @@ func (s *Store) putImage(ref image.Reference, img Image) error {
 	link, err := s.editLink(ref, img.one())
 	if err != nil {
 		return errors.Join(err, index.discard())
+	}
+	if same { // whoever wrote it may have been killed before the rest
+		return errors.Join(index.commit(), link.commit())
 	}
 	durable = s.dirty.empty()
 	img.Stored, img.BootID = time.Now().UTC(), s.me().bootID()

@@ -208,11 +208,9 @@ func TestDurability(t *testing.T) {
 	s := newTest(t)
 	ctx := context.Background()
 	reboot := func(s *Store) *Store {
-		again := openTest(t, s.Dir())
 		after := self()
 		after.boot = "00000000"
-		again.me = func() owner { return after }
-		return again
+		return openAs(t, s.Dir(), after)
 	}
 	must(addImage(s, "early", "early"))(t)
 	tree := must(addTree(s, NewTreeID(), "t"))(t)
@@ -260,8 +258,7 @@ func TestUntrustedTreeIsReplaced(t *testing.T) {
 	must(addTree(s, id, "old"))(t)
 	after := self()
 	after.boot = "00000000"
-	crashed := openTest(t, s.Dir())
-	crashed.me = func() owner { return after }
+	crashed := openAs(t, s.Dir(), after)
 	must(addTree(crashed, id, "new"))(t)
 	if b := must(os.ReadFile(s.TreePath(id) + "/file"))(t); string(b) != "new" {
 		t.Errorf("the tree holds %q", b)
@@ -276,8 +273,7 @@ func TestTrustInOtherMachines(t *testing.T) {
 	s := newTest(t)
 	far := self()
 	far.machine, far.boot = "11111111", "22222222"
-	other := openTest(t, s.Dir())
-	other.me = func() owner { return far }
+	other := openAs(t, s.Dir(), far)
 	tree := must(addTree(other, NewTreeID(), "x"))(t)
 	if _, err := s.Tree(tree.ID); err != nil {
 		t.Errorf("of a machine that is up: %v", err)

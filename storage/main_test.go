@@ -107,6 +107,15 @@ func openTest(t testing.TB, dir string) *Store {
 	return s
 }
 
+// openAs opens dir as another process, machine or boot; nothing is swept.
+func openAs(t testing.TB, dir string, o owner) *Store {
+	t.Helper()
+	s := must(open(context.Background(), dir, Options{}))(t)
+	s.me = func() owner { return o }
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
 func newTest(t testing.TB) *Store {
 	t.Helper()
 	return openTest(t, filepath.Join(t.TempDir(), "storage"))

@@ -1,3 +1,0 @@
-package storage
-
-func stressRole(args []string) error { return nil }
