@@ -85,7 +85,7 @@ func userNamespace() *syscall.SysProcAttr {
 }
 
 // run executes the container's program.
-func (c container) run(t *testing.T) outcome {
+func (c container) run(t testing.TB) outcome {
 	t.Helper()
 	var o outcome
 	spec, _ := json.Marshal(c)
@@ -351,7 +351,7 @@ func receiveHandle(sock int) (int, error) {
 }
 
 // newContainer makes the directories of a container over lower.
-func newContainer(t *testing.T, lower string, table Table, argv ...string) container {
+func newContainer(t testing.TB, lower string, table Table, argv ...string) container {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/tmp", "virga-fakeroot-")
 	if err != nil {
@@ -387,7 +387,7 @@ func removeAll(dir string) {
 }
 
 // shell runs a script in a Debian container; it must end with status 0.
-func shell(t *testing.T, script string, change func(*container)) outcome {
+func shell(t testing.TB, script string, change func(*container)) outcome {
 	t.Helper()
 	base := debian(t)
 	c := newContainer(t, base.dir, base.table, "/bin/sh", "-ec", script)

@@ -29,7 +29,7 @@ var (
 )
 
 // debian unpacks the base once; its owner is one user.
-func debian(t *testing.T) baseTree {
+func debian(t testing.TB) baseTree {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("-short: no Debian container")

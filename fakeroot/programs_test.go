@@ -35,7 +35,11 @@ func programs() map[string]func() error {
 func programNames() []string { return slices.Sorted(maps.Keys(programs())) }
 
 func programStage() {
-	if err := programs()[os.Args[1]](); err != nil {
+	program, ok := programs()[os.Args[1]]
+	if !ok {
+		program = func() error { return timeCalls(timedCalls()[os.Args[1]]) }
+	}
+	if err := program(); err != nil {
 		fmt.Println(os.Args[1]+":", err)
 		os.Exit(1)
 	}
