@@ -106,8 +106,9 @@ flattened() {
     push_image last:1 one.tar two.tar three.tar
     virga_run 0 pull --last-layer 1 "$REGISTRY/last:1" out
     [ "$(cat out/dir/a)" = 1 ] && [ ! -e out/dir2 ]
-    virga_run 2 pull --last-layer 1 "$REGISTRY/last:1"
-    fails "--last-layer" DIR
+    virga_run 0 pull --last-layer 2 "$REGISTRY/last:1"
+    virga_run 0 run "$REGISTRY/last:1" -- cat /dir/b
+    prints 2
 }
 
 @test "a second pull fetches nothing again" {

@@ -53,7 +53,7 @@ EOF
     virga_run 0 run app
     prints "only cmd"
     app <<<$'FROM tiny\nENTRYPOINT []\nCMD []'
-    virga_run 2 run app
+    virga_run 125 run app
     fails "no ENTRYPOINT or CMD"
 }
 
