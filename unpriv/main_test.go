@@ -157,27 +157,20 @@ func runOutput(t *testing.T, c Container) (string, Status, error) {
 	return out.String(), status, err
 }
 
-// imageOutput runs an image with its standard output in a file, as that is
-// inherited.
+// imageOutput runs an image and returns what it wrote to the standard output,
+// which it shares with us.
 func imageOutput(t *testing.T, im Image) (string, Status, error) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved, err := syscall.Dup(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	syscall.Dup3(int(w.Fd()), 1, 0)
-	w.Close()
+	defer r.Close()
 	text := make(chan string)
 	go func() {
 		b, _ := io.ReadAll(r)
 		text <- string(b)
 	}()
-	status, err := RunImage(t.Context(), im)
-	syscall.Dup3(saved, 1, 0)
-	syscall.Close(saved)
+	status, err := runWithStdout(t, im, w)
 	return <-text, status, err
 }
