@@ -61,8 +61,10 @@ type Options struct {
 	Args       map[string]string // --build-arg
 	Labels     map[string]string
 	Target     string
-	Platform   image.Platform // zero: the host's
-	Binds      []specs.Mount  // for RUN
+	Platform   image.Platform    // zero: the host's
+	Binds      []specs.Mount     // for RUN
+	Secrets    map[string]Secret // --secret, by id
+	SSH        map[string]string // --ssh: agent sockets by id
 	Force      Force
 	Chroot     bool // real root: owners and devices are real
 	Cache      CacheMode

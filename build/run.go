@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -28,6 +29,7 @@ type runKey struct {
 	Network  string
 	Force    string
 	Binds    []specs.Mount `json:",omitempty"`
+	Mounts   []mountKey    `json:",omitempty"`
 	Platform string
 }
 
@@ -53,35 +55,51 @@ func (e *RunError) Hint() string {
 	return ""
 }
 
-func (s *stage) runRun(ctx context.Context, in *parser.Run, step Step) error {
-	if err := s.unsupported(in); err != nil {
+func (s *stage) runRun(ctx context.Context, in *parser.Run, step Step) (err error) {
+	if err := unsupported(in); err != nil {
 		return err
 	}
+	mounts, err := s.newRunMounts(ctx, in.Mounts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, mounts.close(ctx)) }()
 	key := runKey{
 		Op: "RUN", Env: s.scope.runEnv(s.set.Env), Dir: s.set.WorkingDir, User: s.set.User, Network: in.Network,
 		Force: s.b.Force.Mode.String(), Binds: s.b.Binds, Platform: s.b.Platform.String(),
 	}
 	key.Args, key.Script = s.commandOf(in)
 	key.Args, _ = s.inject(in, key.Args)
-	return s.apply(ctx, op{
+	o := op{
 		step: step, text: historyText(&s.set, in), stubs: true,
-		what: func(context.Context) (any, error) { return key, nil },
-		do: func(ctx context.Context, snap *snapshot) (fakeroot.Table, error) {
-			return nil, s.execute(ctx, key, snap)
+		what: func(ctx context.Context) (any, error) {
+			key.Mounts, err = mounts.keys(ctx, true)
+			return key, err
 		},
-	})
+		do: func(ctx context.Context, snap *snapshot) (fakeroot.Table, error) {
+			if err := mounts.prepare(ctx, snap); err != nil {
+				return nil, err
+			}
+			return nil, s.execute(ctx, key, snap, mounts)
+		},
+	}
+	if len(in.Mounts) > 0 && !mounts.fromContext() {
+		alias := key
+		if alias.Mounts, err = mounts.keys(ctx, false); err != nil {
+			return err
+		}
+		o.alias = alias
+	}
+	return s.apply(ctx, o)
 }
 
-// unsupported refuses what this version cannot honour, rather than leave it
-// out.
-func (s *stage) unsupported(in *parser.Run) error {
+// unsupported refuses what cannot be honoured, rather than leave it out.
+func unsupported(in *parser.Run) error {
 	switch {
-	case len(in.Mounts) > 0:
-		return fmt.Errorf("--mount=type=%s is not supported yet", in.Mounts[0].Type)
 	case len(in.Devices) > 0:
-		return fmt.Errorf("--device is not supported yet")
+		return errors.New("--device is not supported: devices of the host are not part of a build")
 	case in.Security == "insecure":
-		return fmt.Errorf("--security=insecure is not supported: there is no privilege to give")
+		return errors.New("--security=insecure is not supported: there is no privilege to give")
 	}
 	return nil
 }
@@ -118,7 +136,7 @@ func (s *stage) inject(in *parser.Run, args []string) ([]string, bool) {
 }
 
 // execute runs the command in the snapshot.
-func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot) error {
+func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts *runMounts) error {
 	user, err := lookupUser(snap.root, key.User)
 	if err != nil {
 		return err
@@ -127,10 +145,11 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot) error {
 	if _, ok := image.Getenv(env, "HOME"); !ok {
 		env = append(env, "HOME="+user.home)
 	}
+	env = setEnv(env, mounts.env)
 	c := unpriv.Container{
 		Root: snap.root.Name(), Chroot: s.b.Chroot, NoNetwork: key.Network == "none",
 		Process: specs.Process{Args: key.Args, Env: env, Cwd: path.Join("/", key.Dir), User: specs.User{UID: user.uid, GID: user.gid, AdditionalGids: user.groups}},
-		Mounts:  append(unpriv.BuildMounts(), key.Binds...),
+		Mounts:  slices.Concat(unpriv.BuildMounts(), key.Binds, mounts.mounts),
 		Stdout:  s.b.Output, Stderr: s.b.Output,
 	}
 	if key.Script != "" {
@@ -140,6 +159,11 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot) error {
 		}
 		c.Mounts = append(c.Mounts, m)
 	}
+	if s.b.Force.Mode == fakeroot.ModeFakeroot && !s.b.Chroot {
+		if err := s.wrap(ctx, &c, snap); err != nil {
+			return err
+		}
+	}
 	st, err := s.b.emulated(ctx, c, snap, fakeroot.Credentials{UID: user.uid, GID: user.gid, Groups: user.groups})
 	if err != nil {
 		return err
@@ -148,6 +172,14 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot) error {
 		return &RunError{Args: key.Args, Status: st, Forced: s.b.Force.Mode != fakeroot.ModeNone || s.b.Chroot}
 	}
 	return nil
+}
+
+func setEnv(env, list []string) []string {
+	for _, kv := range list {
+		k, v, _ := strings.Cut(kv, "=")
+		env = image.Setenv(env, k, v)
+	}
+	return env
 }
 
 func (s *stage) scriptMount(snap *snapshot, script string) (specs.Mount, error) {

@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -173,7 +172,7 @@ func (s *stage) instruction(ctx context.Context, raw parser.Instruction) error {
 	case *parser.Workdir:
 		return s.runWorkdir(ctx, in, step)
 	case *parser.Rsync:
-		return errors.New("RSYNC is not supported yet")
+		return s.runRsync(ctx, in, step)
 	case *parser.Maintainer:
 		s.config.Author = in.Name
 	}
