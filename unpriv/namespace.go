@@ -18,7 +18,7 @@ type NamespaceError struct {
 }
 
 func newNamespaceError(err error) *NamespaceError {
-	return &NamespaceError{Err: err, advice: namespaceAdvice(settings, err)}
+	return &NamespaceError{Err: err, advice: namespaceAdvice(settings(), err)}
 }
 
 func (e *NamespaceError) Error() string {
@@ -50,19 +50,23 @@ func root(err error) error {
 	return err
 }
 
-// settings are the files that can forbid user namespaces, the value that does,
-// and what to do about it.
-var settings = []struct{ file, bad, advice string }{
-	{"/proc/sys/user/max_user_namespaces", "0",
-		"user.max_user_namespaces is 0; the administrator must set it, for example: sysctl user.max_user_namespaces=65536"},
-	{"/proc/sys/kernel/unprivileged_userns_clone", "0",
-		"kernel.unprivileged_userns_clone is 0; the administrator must set: sysctl kernel.unprivileged_userns_clone=1"},
-	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
-		`AppArmor restricts user namespaces; the administrator must give virga a profile with "userns,", or set: sysctl kernel.apparmor_restrict_unprivileged_userns=0`},
+// setting is a file that forbids user namespaces with one of its values, and
+// what to do about that.
+type setting struct{ file, bad, advice string }
+
+func settings() []setting {
+	return []setting{
+		{"/proc/sys/user/max_user_namespaces", "0",
+			"user.max_user_namespaces is 0; the administrator must set it, for example: sysctl user.max_user_namespaces=65536"},
+		{"/proc/sys/kernel/unprivileged_userns_clone", "0",
+			"kernel.unprivileged_userns_clone is 0; the administrator must set: sysctl kernel.unprivileged_userns_clone=1"},
+		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
+			`AppArmor restricts user namespaces; the administrator must give virga a profile with "userns,", or set: sysctl kernel.apparmor_restrict_unprivileged_userns=0`},
+	}
 }
 
 // namespaceAdvice looks for the setting that forbids user namespaces.
-func namespaceAdvice(settings []struct{ file, bad, advice string }, err error) string {
+func namespaceAdvice(settings []setting, err error) string {
 	for _, s := range settings {
 		if b, rerr := os.ReadFile(s.file); rerr == nil && strings.TrimSpace(string(b)) == s.bad {
 			return s.advice
