@@ -45,7 +45,7 @@ func (s *stage) remoteGroups(ctx context.Context, in *parser.Add, p *placement) 
 		arg, unpack := w.Text, in.Unpack != nil && *in.Unpack
 		switch {
 		case isGit(w.Text):
-			src, err = s.b.cloneGit(ctx, w.Text, in.KeepGitDir != nil && *in.KeepGitDir)
+			src, err = s.b.clone(ctx, w.Text, in.KeepGitDir != nil && *in.KeepGitDir)
 			arg, unpack = ".", false
 		case isRemote(w.Text):
 			src, arg, err = s.b.download(ctx, w.Text, in.Checksum.Text)

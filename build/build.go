@@ -55,8 +55,9 @@ type Step struct {
 
 // Options are a build's inputs. The required ones are the arguments of Build.
 type Options struct {
-	Context    *inroot.Root // nil: no context
-	Dockerfile string       // its path below the context, "" if it lies elsewhere; for DOCKERFILE.dockerignore
+	Context    *inroot.Root            // nil: no context
+	Named      map[string]NamedContext // --build-context
+	Dockerfile string                  // its path below the context, "" if it lies elsewhere; for DOCKERFILE.dockerignore
 	Tags       []image.Reference
 	Args       map[string]string // --build-arg
 	Labels     map[string]string
@@ -68,12 +69,19 @@ type Options struct {
 	Force      Force
 	Chroot     bool // real root: owners and devices are real
 	Cache      CacheMode
+	DryRun     bool       // report what would be done, and do nothing
 	Jobs       int        // stages worked on at once; 0: as many as processors
 	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image
 	HostEnv    []string   // the caller's environment, for pass-through variables
 	Output     io.Writer  // what RUN commands print; nil: nowhere
 	Report     Reporter   // nil: nobody
 	Log        *slog.Logger
+}
+
+// NamedContext is a --build-context: a directory, or an image if Root is nil.
+type NamedContext struct {
+	Root  *inroot.Root
+	Image string
 }
 
 // Result is a finished build.
@@ -175,8 +183,15 @@ func (b *builder) plan() error {
 		b.stages = append(b.stages, &stage{b: b, num: i, from: from, ast: s, scope: b.scope.stage(), done: make(chan struct{})})
 	}
 	var err error
-	b.graph, err = newGraph(b.file, b.from, func(string) bool { return false }, b.Target)
+	b.graph, err = newGraph(b.file, b.from, b.named, b.Target)
 	return err
+}
+
+// named reports whether name is a --build-context, which hides stages and
+// images of that name.
+func (b *builder) named(name string) bool {
+	_, ok := b.Named[name]
+	return ok
 }
 
 func (b *builder) warnUnset(in parser.Instruction, names []string) {
@@ -220,6 +235,9 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	target := b.stages[b.graph.target]
 	if target.err != nil {
 		return nil, b.firstError(ctx, target.err)
+	}
+	if b.DryRun {
+		return &Result{Steps: b.steps}, nil
 	}
 	img, err := b.commit(ctx, target)
 	if err != nil {

@@ -63,6 +63,11 @@ func (s *stage) apply(ctx context.Context, o op) (err error) {
 	b := s.b
 	start := time.Now()
 	o.step.Flag = '.'
+	if s.missed {
+		s.report(o.step)
+		s.history(o.text, false)
+		return nil
+	}
 	if o.alias != nil && b.Cache == CacheUse {
 		if st, key := b.aliased(ctx, s.key, o.alias); st != nil {
 			return s.hit(key, st, o)
@@ -85,6 +90,10 @@ func (s *stage) apply(ctx context.Context, o op) (err error) {
 	if st != nil {
 		b.putAlias(ctx, s.key, o.alias, st)
 		return s.hit(key, st, o)
+	}
+	if b.DryRun {
+		s.missed = true
+		return s.apply(ctx, o)
 	}
 	release, err := b.acquire(ctx)
 	if err != nil {

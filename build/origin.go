@@ -38,11 +38,15 @@ func (s *stage) origin(ctx context.Context, from string) (*origin, error) {
 		src, err := s.b.context()
 		return &origin{b: s.b, src: src}, err
 	}
-	if n, ok := s.b.graph.byName(from, s.num, true); ok {
+	if n, ok := s.b.Named[from]; ok && n.Root != nil {
+		return &origin{b: s.b, src: &source{root: n.Root}}, nil
+	}
+	if n, ok := s.b.graph.byName(from, s.num, true); ok && !s.b.named(from) {
 		other := s.b.stages[n]
 		if err := other.start(ctx); err != nil {
 			return nil, err
 		}
+		s.missed = s.missed || other.missed
 		return &origin{b: s.b, key: other.key, chain: other.chain, owners: other.owners}, nil
 	}
 	img, err := s.b.base(ctx, from, "")
@@ -145,6 +149,12 @@ func (b *builder) context() (*source, error) {
 
 // base finds or pulls the image that FROM or --from names.
 func (b *builder) base(ctx context.Context, name, platform string) (*storage.Image, error) {
+	if n, ok := b.Named[name]; ok {
+		if n.Root != nil {
+			return nil, fmt.Errorf("FROM %s: this --build-context is a directory, not an image; virga import makes one of it", name)
+		}
+		name = n.Image
+	}
 	ref, err := image.ParseReference(name)
 	if err != nil {
 		return nil, err
@@ -154,6 +164,9 @@ func (b *builder) base(ctx context.Context, name, platform string) (*storage.Ima
 		if want, err = image.ParsePlatform(platform); err != nil {
 			return nil, err
 		}
+	}
+	if b.DryRun {
+		return b.store.Image(ref)
 	}
 	return b.bases.Base(ctx, ref, want)
 }

@@ -36,7 +36,7 @@ func (b *builder) download(ctx context.Context, address, checksum string) (*sour
 	if err != nil {
 		return nil, "", err
 	}
-	if err := fetchFile(ctx, u, filepath.Join(dir, name), checksum); err != nil {
+	if err := fetchFile(ctx, address, filepath.Join(dir, name), checksum); err != nil {
 		return nil, "", fmt.Errorf("fetch %q: %w", address, err)
 	}
 	root, err := inroot.Open(dir)
@@ -52,14 +52,16 @@ func escapeWild(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
 }
 
-func fetchFile(ctx context.Context, u *url.URL, file, checksum string) (err error) {
+// fetchFile writes what an http(s) address gives to a new file, whose
+// modification time becomes what the server says, else the epoch.
+func fetchFile(ctx context.Context, address, file, checksum string) (err error) {
 	var want digest.Digest
 	if checksum != "" {
 		if want, err = digest.Parse(checksum); err != nil {
 			return fmt.Errorf("--checksum=%s: %w", checksum, err)
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
 	}
@@ -95,8 +97,23 @@ func fetchFile(ctx context.Context, u *url.URL, file, checksum string) (err erro
 	return os.Chtimes(file, time.Time{}, time.Unix(0, 0))
 }
 
-// cloneGit checks a repository out: ADDRESS[#REF[:SUBDIR]].
-func (b *builder) cloneGit(ctx context.Context, address string, keepGitDir bool) (*source, error) {
+// clone checks a repository out for ADD.
+func (b *builder) clone(ctx context.Context, address string, keepGitDir bool) (*source, error) {
+	dir, err := b.work.Sub(fmt.Sprintf("git%d", b.snaps.Add(1)))
+	if err != nil {
+		return nil, err
+	}
+	root, err := cloneGit(ctx, dir, address, keepGitDir)
+	if err != nil {
+		return nil, err
+	}
+	b.keep(root)
+	return &source{root: root}, nil
+}
+
+// cloneGit checks a repository out into dir, an empty directory, and opens it:
+// ADDRESS[#REF[:SUBDIR]].
+func cloneGit(ctx context.Context, dir, address string, keepGitDir bool) (*inroot.Root, error) {
 	repo, frag, _ := strings.Cut(address, "#")
 	ref, sub, _ := strings.Cut(frag, ":")
 	if strings.HasPrefix(ref, "-") || strings.HasPrefix(repo, "-") {
@@ -106,14 +123,10 @@ func (b *builder) cloneGit(ctx context.Context, address string, keepGitDir bool)
 	if err != nil {
 		return nil, fmt.Errorf("git repository %q: git is not installed on this host", address)
 	}
-	dir, err := b.work.Sub(fmt.Sprintf("git%d", b.snaps.Add(1)))
-	if err != nil {
-		return nil, err
-	}
 	if ref == "" {
 		ref = "HEAD"
 	}
-	for _, args := range [][]string{{"init", "-q"}, {"fetch", "-q", "--depth=1", "--", repo, ref}, {"checkout", "-q", "--recurse-submodules", "FETCH_HEAD"}} {
+	for _, args := range [][]string{{"init", "-q"}, {"fetch", "-q", "--depth=1", "--", repo, ref}, {"checkout", "-q", "FETCH_HEAD"}} {
 		cmd := exec.CommandContext(ctx, git, append([]string{"-C", dir, "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false"}, args...)...)
 		cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -126,24 +139,16 @@ func (b *builder) cloneGit(ctx context.Context, address string, keepGitDir bool)
 		}
 	}
 	root, err := inroot.Open(dir)
-	if err != nil {
-		return nil, err
+	if err != nil || sub == "" {
+		return root, err
 	}
-	b.keep(root)
-	if sub == "" {
-		return &source{root: root}, nil
-	}
+	defer root.Close()
 	p, err := root.Resolve(sub+"/", true, nil)
 	if err != nil {
 		return nil, fmt.Errorf("git repository %q: directory %q: %w", address, sub, plain(err))
 	}
 	defer p.Close()
-	below, err := inroot.Open(filepath.Join(dir, p.Path))
-	if err != nil {
-		return nil, err
-	}
-	b.keep(below)
-	return &source{root: below}, nil
+	return inroot.Open(filepath.Join(dir, p.Path))
 }
 
 // keep closes root at the end of the build.

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,7 @@ type stage struct {
 	config image.Config   // Config.Config is kept in set
 	set    settings
 	when   time.Time // creation time of the last change
+	missed bool      // dry run: what follows would have to be computed
 }
 
 // start builds the stage, or waits until another caller has.
@@ -71,12 +73,13 @@ func (s *stage) begin(ctx context.Context) (err error) {
 	s.b.started(step)
 	defer func() { s.b.finished(step, err) }()
 	name := s.b.from[s.num]
-	if n, ok := s.b.graph.byName(name, s.num, false); ok {
+	if n, ok := s.b.graph.byName(name, s.num, false); ok && !s.b.named(name) {
 		other := s.b.stages[n]
 		if err := other.start(ctx); err != nil {
 			return err
 		}
 		s.inherit(other)
+		s.missed = other.missed
 		return nil
 	}
 	if name == "scratch" {
@@ -84,6 +87,11 @@ func (s *stage) begin(ctx context.Context) (err error) {
 		return nil
 	}
 	img, err := s.b.base(ctx, name, s.from.Platform.Text)
+	if s.b.DryRun && errors.Is(err, storage.ErrNotFound) {
+		s.scratch()
+		s.missed = true
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +11,11 @@ import (
 	"regexp"
 	"strings"
 
+	"virga/build"
 	"virga/image"
 	"virga/internal/inroot"
 	"virga/parser"
+	"virga/storage"
 )
 
 // maxDockerfile bounds the Dockerfile; real ones are a few kilobytes.
@@ -21,69 +24,84 @@ const maxDockerfile = 16 << 20
 // buildInput is the Dockerfile and the context of a build.
 type buildInput struct {
 	file     *parser.File
-	context  *inroot.Root // nil: none
-	relative string       // the Dockerfile's path below the context, "" if it is elsewhere
+	context  *build.Context
+	relative string // the Dockerfile's path below the context, "" if it is elsewhere
+	named    map[string]build.NamedContext
 }
 
-func (in *buildInput) close() {
-	if in.context != nil {
-		in.context.Close()
+func (in *buildInput) close(env *environment) {
+	err := in.context.Close()
+	for _, n := range in.named {
+		if n.Root != nil {
+			err = errors.Join(err, n.Root.Close())
+		}
+	}
+	if err != nil {
+		env.log.Warn(err.Error())
 	}
 }
 
-// openBuild opens the context and reads the Dockerfile.
-func openBuild(env *environment, o buildOptions) (*buildInput, error) {
+// openBuild opens the contexts and reads the Dockerfile.
+func openBuild(ctx context.Context, env *environment, store *storage.Store, o buildOptions) (*buildInput, error) {
 	in := &buildInput{}
-	if o.context != "-" {
-		dir := env.abs(o.context)
-		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
-			return nil, &contextError{o.context, err}
-		}
-		var err error
-		if in.context, err = inroot.Open(dir); err != nil {
-			return nil, fmt.Errorf("open context: %w", err)
-		}
+	arg := o.context
+	if arg != "-" && !strings.Contains(arg, "://") && !strings.HasPrefix(arg, "git@") && !strings.HasPrefix(arg, "github.com/") {
+		arg = env.abs(arg)
 	}
-	name, text, err := in.read(env, o)
+	var err error
+	if in.context, err = build.OpenContext(ctx, store, arg, env.stdin); err != nil {
+		return nil, err
+	}
+	name, text, err := in.read(env, o, arg)
 	if err == nil {
 		in.file, err = parser.Parse(name, text)
 	}
+	if err == nil {
+		err = in.openNamed(env, o.contexts)
+	}
 	if err != nil {
-		in.close()
+		in.close(env)
 		return nil, err
 	}
 	return in, nil
 }
 
-// contextError says that CONTEXT is no directory.
-type contextError struct {
-	path string
-	err  error
-}
-
-func (e *contextError) Error() string {
-	if errors.Is(e.err, fs.ErrNotExist) {
-		return fmt.Sprintf("build context %q: no such directory", e.path)
+// openNamed opens --build-context: NAME=DIR, else NAME=IMAGE, which may be
+// written docker-image://IMAGE.
+func (in *buildInput) openNamed(env *environment, list map[string]string) error {
+	in.named = map[string]build.NamedContext{}
+	for name, v := range list {
+		ref, isImage := strings.CutPrefix(v, "docker-image://")
+		if fi, err := os.Stat(env.abs(v)); !isImage && err == nil && fi.IsDir() {
+			root, err := inroot.Open(env.abs(v))
+			if err != nil {
+				return fmt.Errorf("--build-context %s: %w", name, err)
+			}
+			in.named[name] = build.NamedContext{Root: root}
+			continue
+		}
+		if _, err := image.ParseReference(ref); err != nil {
+			return fmt.Errorf("--build-context %s: no such directory, and %w", name, err)
+		}
+		in.named[name] = build.NamedContext{Image: ref}
 	}
-	return fmt.Sprintf("build context %q: not a directory", e.path)
+	return nil
 }
 
-func (e *contextError) Hint() string {
-	return "the context is the directory that COPY reads; with the Dockerfile elsewhere use --file FILE CONTEXT"
-}
-
-// read finds the Dockerfile and its name for messages.
-func (in *buildInput) read(env *environment, o buildOptions) (string, []byte, error) {
-	if o.context == "-" || o.file == "-" {
+// read finds the Dockerfile and its name for messages. arg is the context as
+// it was opened.
+func (in *buildInput) read(env *environment, o buildOptions, arg string) (string, []byte, error) {
+	switch {
+	case in.context.Dockerfile != nil:
+		return "Dockerfile", in.context.Dockerfile, nil
+	case o.file == "-":
 		b, err := readLimited(env.stdin)
 		return "Dockerfile", b, err
-	}
-	if o.file != "" {
-		path := env.abs(o.file)
-		if rel, err := filepath.Rel(env.abs(o.context), path); err == nil && filepath.IsLocal(rel) {
+	case o.file != "" && exists(env.abs(o.file)):
+		if rel, err := filepath.Rel(arg, env.abs(o.file)); err == nil && filepath.IsLocal(rel) {
 			in.relative = rel
 		}
-		f, err := os.Open(path)
+		f, err := os.Open(env.abs(o.file))
 		if err != nil {
 			return "", nil, &dockerfileError{o.file, err}
 		}
@@ -91,20 +109,30 @@ func (in *buildInput) read(env *environment, o buildOptions) (string, []byte, er
 		b, err := readLimited(f)
 		return o.file, b, err
 	}
-	for _, name := range []string{"Dockerfile", "Containerfile"} {
-		f, err := os.Open(filepath.Join(env.abs(o.context), name))
-		if errors.Is(err, fs.ErrNotExist) {
+	names := []string{"Dockerfile", "Containerfile"}
+	if o.file != "" {
+		names = []string{o.file} // below the context, as Docker looks for it too
+	}
+	for _, name := range names {
+		b, err := in.context.Root.ReadFile(name, maxDockerfile)
+		if inroot.IsNotExist(err) {
 			continue
 		}
 		if err != nil {
 			return "", nil, &dockerfileError{name, err}
 		}
-		defer f.Close()
 		in.relative = name
-		b, err := readLimited(f)
-		return name, b, err
+		return name, b, nil
+	}
+	if o.file != "" {
+		return "", nil, &dockerfileError{o.file, fs.ErrNotExist}
 	}
 	return "", nil, &dockerfileError{filepath.Join(o.context, "Dockerfile"), fs.ErrNotExist}
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 // dockerfileError says that the Dockerfile cannot be read.

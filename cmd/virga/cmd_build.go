@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"virga/exchange"
 	"virga/fakeroot"
 	"virga/image"
+	"virga/parser"
 	"virga/storage"
 	"virga/unpriv"
 )
@@ -35,6 +37,11 @@ type buildOptions struct {
 	iidFile   string
 	dryRun    bool
 	parseOnly bool
+	check     bool
+	format    string // of --parse-only: text or json
+	secrets   []string
+	ssh       []string
+	contexts  map[string]string // --build-context
 }
 
 func buildCommand(env *environment) *cli.Command {
@@ -60,7 +67,12 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.BoolFlag{Name: "pull", Usage: "ask registries for newer base images"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the image id to `FILE`"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
-			&cli.BoolFlag{Name: "parse-only", Usage: "check the Dockerfile and stop"},
+			&cli.BoolFlag{Name: "parse-only", Usage: "print the Dockerfile's syntax tree and stop"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "print the tree as `FORM`: text or json"},
+			&cli.BoolFlag{Name: "check", Usage: "print what is doubtful in the Dockerfile and stop"},
+			&cli.StringSliceFlag{Name: "secret", Usage: "give RUN --mount=type=secret a secret: `id=ID,src=FILE` or id=ID,env=NAME"},
+			&cli.StringSliceFlag{Name: "ssh", Usage: "give RUN --mount=type=ssh an agent: `default` or ID[=SOCKET]"},
+			&cli.StringSliceFlag{Name: "build-context", Usage: "let FROM and --from name a directory or image: `NAME=DIR|IMAGE`"},
 		},
 		Action: func(c *cli.Context) error {
 			opts, err := newBuildOptions(env, c)
@@ -76,7 +88,8 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	o := buildOptions{
 		context: c.Args().First(), file: c.String("file"), target: c.String("target"), force: c.String("force"),
 		forceCmds: c.StringSlice("force-cmd"), pull: c.Bool("pull"), iidFile: c.String("iidfile"),
-		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"),
+		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"), check: c.Bool("check"), format: c.String("format"),
+		secrets: c.StringSlice("secret"), ssh: c.StringSlice("ssh"),
 	}
 	if err := wantArgs(c, 1, 1, "CONTEXT"); err != nil {
 		return o, err
@@ -93,6 +106,9 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	default:
 		return o, usagef("build: --force=%s is not one of seccomp, consistent, plain, fakeroot, none", o.force)
 	}
+	if o.format != "text" && o.format != "json" {
+		return o, usagef("build: --format %q is not text or json", o.format)
+	}
 	switch v := c.String("isolation"); v {
 	case "userns":
 	case "chroot":
@@ -107,6 +123,9 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 		return o, err
 	}
 	if o.labels, err = parsePairs("--label", c.StringSlice("label")); err != nil {
+		return o, err
+	}
+	if o.contexts, err = parsePairs("--build-context", c.StringSlice("build-context")); err != nil {
 		return o, err
 	}
 	o.binds, err = parseBinds(env, c.StringSlice("bind"))
@@ -134,8 +153,8 @@ func parseBuildArgs(env *environment, list []string) (map[string]string, error) 
 }
 
 func runBuild(ctx context.Context, env *environment, o buildOptions) error {
-	if o.parseOnly || o.dryRun {
-		return showDockerfile(env, o)
+	if o.parseOnly || o.check {
+		return checkDockerfile(ctx, env, o)
 	}
 	e := unpriv.Entry{}
 	if o.chroot {
@@ -149,27 +168,50 @@ func runBuild(ctx context.Context, env *environment, o buildOptions) error {
 	})
 }
 
-// showDockerfile is build --parse-only and --dry-run.
-func showDockerfile(env *environment, o buildOptions) error {
-	in, err := openBuild(env, o)
+// checkDockerfile is build --parse-only, which prints the tree, and --check,
+// which prints warnings and fails if there are any.
+func checkDockerfile(ctx context.Context, env *environment, o buildOptions) error {
+	store, err := env.openStorage(ctx)
 	if err != nil {
 		return err
 	}
-	defer in.close()
-	text := in.file.Tree()
-	if o.dryRun {
-		text = in.file.String()
+	defer env.closeStorage(store)
+	in, err := openBuild(ctx, env, store, o)
+	if err != nil {
+		return err
 	}
-	_, err = fmt.Fprint(env.stdout, text)
+	defer in.close(env)
+	if o.check {
+		return printWarnings(env, in.file)
+	}
+	text := []byte(in.file.Tree())
+	if o.format == "json" {
+		if text, err = json.MarshalIndent(in.file, "", "  "); err != nil {
+			return err
+		}
+		text = append(text, '\n')
+	}
+	_, err = env.stdout.Write(text)
 	return err
 }
 
+func printWarnings(env *environment, f *parser.File) error {
+	warnings, _ := parser.Check(f, parser.CheckOptions{})
+	for _, w := range warnings {
+		fmt.Fprintf(env.stdout, "%s:%d:%d: %s: %s\n", f.Name, w.Pos.Line, w.Pos.Column, w.Rule, w.Msg)
+	}
+	if len(warnings) > 0 {
+		return fmt.Errorf("%s: %d warnings", f.Name, len(warnings))
+	}
+	return nil
+}
+
 func buildImage(ctx context.Context, env *environment, store *storage.Store, x *exchange.Exchange, o buildOptions) error {
-	in, err := openBuild(env, o)
+	in, err := openBuild(ctx, env, store, o)
 	if err != nil {
 		return err
 	}
-	defer in.close()
+	defer in.close(env)
 	opts, err := o.options(env, in)
 	if err != nil {
 		return err
@@ -185,6 +227,9 @@ func buildImage(ctx context.Context, env *environment, store *storage.Store, x *
 			out.writeTo(env.stderr)
 		}
 		return err
+	}
+	if o.dryRun {
+		return nil
 	}
 	return reportBuild(env, o, opts.Tags, res)
 }
@@ -209,7 +254,7 @@ func reportBuild(env *environment, o buildOptions, tags []image.Reference, res *
 // options translates the command line to what the build package wants.
 func (o buildOptions) options(env *environment, in *buildInput) (build.Options, error) {
 	b := build.Options{
-		Context: in.context, Dockerfile: in.relative, Tags: o.tags, Args: o.args, Labels: o.labels, Target: o.target,
+		Context: in.context.Root, Named: in.named, Dockerfile: in.relative, DryRun: o.dryRun, Tags: o.tags, Args: o.args, Labels: o.labels, Target: o.target,
 		Platform: env.globals.platform, Chroot: o.chroot, Jobs: o.jobs, HostEnv: os.Environ(), Output: env.stderr,
 		Report: &steps{env: env}, Log: env.log,
 	}
@@ -224,6 +269,12 @@ func (o buildOptions) options(env *environment, in *buildInput) (build.Options, 
 		return b, err
 	}
 	if b.Force.Inject, err = o.injections(b.Force.Mode); err != nil {
+		return b, err
+	}
+	if b.Secrets, err = parseSecrets(env, o.secrets); err != nil {
+		return b, err
+	}
+	if b.SSH, err = parseSSH(env, o.ssh); err != nil {
 		return b, err
 	}
 	for _, m := range o.binds {

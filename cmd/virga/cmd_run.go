@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"virga/image"
+	"virga/storage"
 	"virga/unpriv"
 )
 
@@ -100,18 +101,13 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 }
 
 func runRun(ctx context.Context, env *environment, o runOptions) error {
-	e := unpriv.Entry{UID: o.uid, GID: o.gid, Signals: true}
-	if e.UID < 0 {
-		e.UID = os.Geteuid()
+	if o.uid < 0 {
+		o.uid = os.Geteuid()
 	}
-	if e.GID < 0 {
-		e.GID = os.Getegid()
+	if o.gid < 0 {
+		o.gid = os.Getegid()
 	}
-	done, err := env.enter(ctx, e)
-	if !done && err == nil {
-		err = execImage(ctx, env, &o, e)
-	}
-	return runStatus(err)
+	return runStatus(runImage(ctx, env, &o))
 }
 
 // runStatus gives virga's own failures the exit statuses of run.
@@ -128,16 +124,18 @@ func runStatus(err error) error {
 	return &statusError{code: exitRunFailed, err: err}
 }
 
-// execImage replaces this process by the program; it returns only on failure.
-func execImage(ctx context.Context, env *environment, o *runOptions, e unpriv.Entry) error {
-	im, config, err := o.locate(ctx, env)
+// runImage runs the program. What it uses stays in storage meanwhile.
+func runImage(ctx context.Context, env *environment, o *runOptions) error {
+	im, config, done, err := o.locate(ctx, env)
 	if err != nil {
 		return err
 	}
+	defer done()
 	p := &im.Process
 	if p.Args, err = o.args(config); err != nil {
 		return err
 	}
+	p.User = specs.User{UID: uint32(o.uid), GID: uint32(o.gid)}
 	p.Cwd = o.cd
 	if p.Cwd == "" {
 		p.Cwd = config.WorkingDir
@@ -146,32 +144,49 @@ func execImage(ctx context.Context, env *environment, o *runOptions, e unpriv.En
 		return err
 	}
 	im.Write, im.Fake = o.write, o.writeFake || o.home
-	im.Files = accountFiles(env, im.Lower, e)
+	im.Files = accountFiles(env, im.Lower, p.User)
 	if im.Mounts, err = o.mounts(env); err != nil {
 		return err
 	}
-	return unpriv.Exec(*im)
+	st, err := unpriv.RunImage(ctx, *im)
+	if err == nil && st.Exit() != 0 {
+		err = &statusError{code: st.Exit()}
+	}
+	return err
 }
 
 // locate finds the image: a name in storage wins over a directory.
-func (o *runOptions) locate(ctx context.Context, env *environment) (*unpriv.Image, *image.RunConfig, error) {
+func (o *runOptions) locate(ctx context.Context, env *environment) (_ *unpriv.Image, _ *image.RunConfig, done func(), err error) {
 	if strings.HasPrefix(o.image, "/") || strings.HasPrefix(o.image, ".") {
 		return o.directory(env)
 	}
 	store, err := env.openStorage(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	defer env.closeStorage(store)
+	done = func() { env.closeStorage(store) }
+	im, config, err := o.stored(ctx, store)
+	if err == nil {
+		return im, config, done, nil
+	}
+	done()
+	if fi, serr := os.Stat(env.abs(o.image)); errors.Is(err, storage.ErrNotFound) && serr == nil && fi.IsDir() {
+		return o.directory(env)
+	}
+	return nil, nil, nil, err
+}
+
+// stored is an image in storage.
+func (o *runOptions) stored(ctx context.Context, store *storage.Store) (*unpriv.Image, *image.RunConfig, error) {
 	img, err := findImage(store, o.image)
 	if err != nil {
-		if fi, serr := os.Stat(env.abs(o.image)); serr == nil && fi.IsDir() {
-			return o.directory(env)
-		}
 		return nil, nil, err
 	}
 	if o.write {
 		return nil, nil, &usageError{msg: "run: --write needs an image directory: images in storage never change", hint: "use --write-fake, or virga unpack and run that directory"}
+	}
+	if err := store.Pin(ctx, img.Chain...); err != nil {
+		return nil, nil, err
 	}
 	config, err := store.Config(&img)
 	if err != nil {
@@ -185,13 +200,13 @@ func (o *runOptions) locate(ctx context.Context, env *environment) (*unpriv.Imag
 }
 
 // directory is an image that is a plain directory.
-func (o *runOptions) directory(env *environment) (*unpriv.Image, *image.RunConfig, error) {
+func (o *runOptions) directory(env *environment) (*unpriv.Image, *image.RunConfig, func(), error) {
 	dir := env.abs(o.image)
 	fi, err := os.Stat(dir)
 	if err != nil || !fi.IsDir() {
-		return nil, nil, fmt.Errorf("image %q: no such directory", o.image)
+		return nil, nil, nil, fmt.Errorf("image %q: no such directory", o.image)
 	}
-	return &unpriv.Image{Lower: []string{dir}}, &image.RunConfig{}, nil
+	return &unpriv.Image{Lower: []string{dir}}, &image.RunConfig{}, func() {}, nil
 }
 
 // args is the program: the one given, else the image's.
@@ -240,7 +255,7 @@ func (o *runOptions) mounts(env *environment) ([]specs.Mount, error) {
 		binds = append([]bind{{source: home, target: path.Join("/home", env.getenv("USER"))}}, binds...)
 	}
 	for _, b := range binds {
-		m, err := unpriv.Bind(b.source, b.target, b.readOnly, o.write || o.writeFake || o.home)
+		m, err := unpriv.Bind(b.source, b.target, b.readOnly, true)
 		if err != nil {
 			return nil, err
 		}

@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"virga/image"
 	"virga/internal/inroot"
-	"virga/unpriv"
 )
 
 // environ is the program's environment: the caller's, the image's ENV over
@@ -100,7 +101,7 @@ const maxAccounts = 16 << 20
 
 // accountFiles are the image's passwd and group with a line for the caller,
 // so that programs find the name of their user.
-func accountFiles(env *environment, lower []string, e unpriv.Entry) map[string][]byte {
+func accountFiles(env *environment, lower []string, u specs.User) map[string][]byte {
 	home := env.getenv("HOME")
 	if home == "" || strings.ContainsAny(home, ":\n") {
 		home = "/"
@@ -108,12 +109,12 @@ func accountFiles(env *environment, lower []string, e unpriv.Entry) map[string][
 	name := env.getenv("USER")
 	out := map[string][]byte{}
 	for file, line := range map[string]string{
-		"/etc/passwd": fmt.Sprintf("%s:x:%d:%d::%s:/bin/sh\n", name, e.UID, e.GID, home),
-		"/etc/group":  fmt.Sprintf("%s:x:%d:\n", name, e.GID),
+		"/etc/passwd": fmt.Sprintf("%s:x:%d:%d::%s:/bin/sh\n", name, u.UID, u.GID, home),
+		"/etc/group":  fmt.Sprintf("%s:x:%d:\n", name, u.GID),
 	} {
-		id := e.UID
+		id := u.UID
 		if file == "/etc/group" {
-			id = e.GID
+			id = u.GID
 		}
 		if text, ok := withAccount(lower, file, line, id); ok {
 			out[file] = text
@@ -123,7 +124,7 @@ func accountFiles(env *environment, lower []string, e unpriv.Entry) map[string][
 }
 
 // withAccount adds line to the image's file unless the id is there already.
-func withAccount(lower []string, file, line string, id int) ([]byte, bool) {
+func withAccount(lower []string, file, line string, id uint32) ([]byte, bool) {
 	for _, dir := range lower {
 		root, err := inroot.Open(dir)
 		if err != nil {
@@ -145,9 +146,9 @@ func withAccount(lower []string, file, line string, id int) ([]byte, bool) {
 	return nil, false
 }
 
-func hasID(text []byte, id int) bool {
+func hasID(text []byte, id uint32) bool {
 	for line := range strings.SplitSeq(string(text), "\n") {
-		if f := strings.Split(line, ":"); len(f) > 2 && f[2] == strconv.Itoa(id) {
+		if f := strings.Split(line, ":"); len(f) > 2 && f[2] == strconv.FormatUint(uint64(id), 10) {
 			return true
 		}
 	}
