@@ -48,11 +48,11 @@ func randomImage(r *rand.Rand) [][]entry {
 			case k < 4:
 				e = dir(p)
 				if !hiding {
-					e = e.mode(int64(0o700 | r.IntN(0o100)))
+					e = e.mode(int64(0o700 | r.IntN(0o100)&^0o002))
 				}
 			case k < 9:
 				files = append(files, p)
-				e = file(p, fmt.Sprintf("layer %d, member %d", l, n)).mode(int64(r.IntN(0o1000) &^ 0o100))
+				e = file(p, fmt.Sprintf("layer %d, member %d", l, n)).mode(int64(r.IntN(0o1000) | 0o702))
 			case k < 11:
 				e = sym(p, []string{"/d", "b/c", "../a", "/a/b", "../../../c", "/nowhere"}[r.IntN(6)])
 			case k < 13 && len(files) > 0:
@@ -63,7 +63,7 @@ func randomImage(r *rand.Rand) [][]entry {
 			case k == 15 && l > 0 && hiding:
 				e = wh(join(p, ".wh..wh..opq"))
 			default:
-				e = special(kindFifo, p)
+				e = special(kindFifo, p).mode(0o702)
 			}
 			es = append(es, stamp(e))
 		}
@@ -88,7 +88,7 @@ func likeUmoci(t *testing.T, root string, u *Unpacked) []string {
 			fields = fields[:3]
 			// The mode of a file, which umoci gives to the directory that
 			// members below the file's name imply.
-			if mode, err := strconv.ParseUint(fields[2], 8, 32); err == nil && mode&0o100 == 0 {
+			if mode, err := strconv.ParseUint(fields[2], 8, 32); err == nil && mode&0o002 != 0 {
 				fields[2] = "755"
 			}
 		}
