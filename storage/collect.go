@@ -94,12 +94,20 @@ func (c *contents) have(ids []TreeID) bool {
 	return !slices.ContainsFunc(ids, func(id TreeID) bool { return c.trees[id] == nil })
 }
 
-// needs counts references with the given states left out.
+// needs counts references, with the given states left out.
 func (s *Store) needs(c *contents, victims map[string]bool) *refs {
 	r := s.fixedRefs(c)
 	for path, st := range c.states {
 		if !victims[path] {
 			r.addState(st, 1)
+		}
+	}
+	// A deleted image can come back as long as its trees are kept.
+	for _, rec := range c.deleted {
+		if r.all(rec.img.trees()) {
+			for _, d := range s.imageBlobs(rec.img) {
+				r.addBlob(d, 1)
+			}
 		}
 	}
 	return r
@@ -192,28 +200,8 @@ func (s *Store) discard(ctx context.Context, p Policy, before *contents, victims
 			return Freed{}, err
 		}
 	}
-	r := s.needs(now, victims)
-	for id := range now.trees {
-		if r.trees[id] == 0 {
-			if err := bin.take(ctx, s.treeDir(id)); err != nil {
-				return freed, err
-			}
-			delete(now.trees, id)
-		}
-	}
-	for d := range now.blobs {
-		if r.blobs[d] == 0 {
-			if err := bin.take(ctx, s.blobPath(d)); err != nil {
-				return freed, err
-			}
-		}
-	}
-	for _, rec := range now.deleted {
-		if !now.have(rec.img.trees()) {
-			if err := removeFile(rec.path); err != nil {
-				return freed, err
-			}
-		}
+	if err := s.discardUnneeded(ctx, now, victims, bin); err != nil {
+		return freed, err
 	}
 	if p.Mounts {
 		if freed.Mounts, err = s.discardMounts(ctx, now, bin, &freed.Bytes); err != nil {
@@ -223,7 +211,36 @@ func (s *Store) discard(ctx context.Context, p Policy, before *contents, victims
 	if err := s.mend(now); err != nil && !IsFull(err) { // the next Collect will
 		return freed, err
 	}
-	return freed, s.removeKeyLocks()
+	return freed, errors.Join(s.removeKeyLocks(), s.removeStaleNotes())
+}
+
+// discardUnneeded throws away the trees and blobs that nothing refers to, and
+// the deleted images that lose trees by it.
+func (s *Store) discardUnneeded(ctx context.Context, c *contents, victims map[string]bool, bin trash) error {
+	r := s.needs(c, victims)
+	for d := range c.blobs {
+		if r.blobs[d] == 0 {
+			if err := bin.take(ctx, s.blobPath(d)); err != nil {
+				return err
+			}
+		}
+	}
+	for id := range c.trees {
+		if r.trees[id] == 0 {
+			if err := bin.take(ctx, s.treeDir(id)); err != nil {
+				return err
+			}
+			delete(c.trees, id)
+		}
+	}
+	for _, rec := range c.deleted {
+		if !c.have(rec.img.trees()) {
+			if err := removeFile(rec.path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func removeFile(path string) error {
@@ -254,61 +271,4 @@ func (s *Store) discardMounts(ctx context.Context, c *contents, bin trash, bytes
 		n++
 	}
 	return n, nil
-}
-
-// mend makes what is derived from the image records agree with them: a
-// process may have been killed between the two.
-func (s *Store) mend(c *contents) error {
-	links := map[string]bool{}
-	for _, rec := range c.images {
-		ref, err := rec.img.Reference()
-		if err != nil {
-			return err
-		}
-		links[fileName(ref)] = true
-		link, err := s.editLink(ref, rec.img.one())
-		if err != nil {
-			return err
-		}
-		if err := link.commit(); err != nil {
-			return err
-		}
-	}
-	entries, err := os.ReadDir(s.path(imgDir))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Type()&fs.ModeSymlink != 0 && !links[e.Name()] {
-			if err := removeFile(s.path(imgDir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return s.rebuildIndex(c.images)
-}
-
-// removeKeyLocks removes the files of key locks that nobody holds. The lock
-// held alone keeps everybody from taking one meanwhile.
-func (s *Store) removeKeyLocks() error {
-	if s.noLock {
-		return nil
-	}
-	entries, err := os.ReadDir(s.path(locksDir))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		path := s.path(locksDir, e.Name())
-		unlock, err := tryLockFile(path)
-		if err != nil {
-			continue // in use
-		}
-		err = removeFile(path)
-		unlock()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -50,7 +50,11 @@ func TestCollect(t *testing.T) {
 	if err := s.PutState(ctx, State{Key: "00ofimage", Chain: img.Chain}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Delete(ctx, "dropped"); err != nil {
+	hidden := must(addImage(s, "hidden", "held by a state"))(t)
+	if err := s.PutState(ctx, State{Key: "00hidden", Chain: hidden.Chain}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Delete(ctx, "dropped", "hidden"); err != nil {
 		t.Fatal(err)
 	}
 
@@ -68,17 +72,25 @@ func TestCollect(t *testing.T) {
 	if exists(s.treeDir(loose.ID)) {
 		t.Error("the loose tree is still there")
 	}
-	if got := must(s.Deleted())(t); len(got) != 0 {
-		t.Errorf("deleted images are kept without their trees: %s", names(got))
+	if got := names(must(s.Deleted())(t)); got != "hidden:latest" {
+		t.Errorf("to undelete: %s, want what the cache holds", got)
 	}
+	must(s.Undelete(ctx, ref(t, "hidden")))(t)
+	if _, _, err := s.Delete(ctx, "hidden"); err != nil {
+		t.Fatal(err)
+	}
+	s = settle(t, s)
 	if !exists(s.blobPath(layerBlob)) || !exists(s.treeDir(img.Chain[0])) {
 		t.Error("an image lost something")
 	}
 	if f := collect(t, s, Policy{}); f != (Freed{}) {
 		t.Errorf("freed %+v the second time", f)
 	}
-	if f := collect(t, s, Policy{All: true}); f.Trees != 1 || f.States != 1 {
-		t.Errorf("freed %+v, want the cached tree", f)
+	if f := collect(t, s, Policy{All: true}); f.Trees != 2 || f.States != 2 || f.Blobs != 1 {
+		t.Errorf("freed %+v, want the cached trees and what came with hidden", f)
+	}
+	if got := must(s.Deleted())(t); len(got) != 0 {
+		t.Errorf("deleted images are kept without their trees: %s", names(got))
 	}
 	if f := collect(t, s, Policy{ResetCache: true}); f.Trees != 0 || f.States != 1 {
 		t.Errorf("freed %+v, want the last state", f)
@@ -138,6 +150,7 @@ func TestCollectMends(t *testing.T) {
 		func() error { return os.Remove(s.path(imgDir, "app+latest")) },
 		func() error { return os.Symlink("../trees/none/fs", s.path(imgDir, "gone+latest")) },
 		func() error { return os.WriteFile(s.path(indexFile), nil, 0o600) },
+		func() error { return os.WriteFile(s.NotePath(".memo123"), nil, 0o600) },
 		func() error { return os.Mkdir(s.path(treesDir, string(NewTreeID())), 0o700) },
 		func() error { return os.WriteFile(s.path(blobsDir, digest.FromString("?").Encoded()), nil, 0o600) },
 		func() error { return os.Mkdir(s.path(tmpDir, "host-1-1-00000000-00000000-1-aa"), 0o700) },
@@ -147,12 +160,16 @@ func TestCollectMends(t *testing.T) {
 		}
 	}
 	past := time.Now().Add(-2 * foreignAge)
+	os.Chtimes(s.NotePath(".memo123"), past, past)
 	os.Chtimes(s.path(tmpDir, "host-1-1-00000000-00000000-1-aa"), past, past)
 	if p := must(s.Check(context.Background(), CheckOptions{}))(t); len(p) < 5 {
 		t.Errorf("check found only %v", p)
 	}
 	must(s.Collect(context.Background(), Policy{}))(t)
 	checkClean(t, s)
+	if exists(s.NotePath(".memo123")) {
+		t.Error("a note's temporary file is still there")
+	}
 }
 
 // TestCollectAgainstWriters: whatever is committed or pinned by a live Store

@@ -28,8 +28,8 @@
 //
 // There is one lock on the directory, POSIX (fcntl(2)) so that it works
 // across machines. [Store.Collect] takes it alone, for the moments in which
-// it decides and renames; pinning and changing images share it. Reading takes
-// none. [Store.KeyLock] is for callers that want to do something only once;
+// it decides and renames, and so does who changes an image's record; pinning
+// shares it. Reading takes none. [Store.KeyLock] is for callers that want to do something only once;
 // it may be held for long and nothing in this package waits for one.
 //
 // # Pins
@@ -42,8 +42,9 @@
 //	defer st.Close()
 //	w, err := st.NewWork(ctx)
 //	defer w.Close()
-//	... fill w.Sub("fs") ...
-//	tree, err := st.CommitTree(ctx, w.Sub("fs"), storage.Tree{ID: storage.NewTreeID()}, owners)
+//	dir, err := w.Sub("fs")
+//	... fill dir ...
+//	tree, err := st.CommitTree(ctx, dir, storage.Tree{ID: storage.NewTreeID()}, owners)
 //	err = st.Sync(ctx)
 //	err = st.PutImage(ctx, storage.Image{Ref: ref, ID: config, Chain: []storage.TreeID{tree.ID}})
 package storage

@@ -9,29 +9,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kinds of failure, for errors.Is.
+// The kinds of failure, for errors.Is. Those about which something can be
+// done have a method Hint that says what.
 var (
 	// ErrNotStorage says that a directory with contents is not a storage directory.
-	ErrNotStorage = errors.New("not a virga storage directory")
+	ErrNotStorage error = &kind{"not a virga storage directory", "choose a directory that is empty or does not exist (-s)"}
 	// ErrOwner says that the storage directory belongs to another user.
-	ErrOwner = errors.New("storage directory of another user")
+	ErrOwner error = &kind{"storage directory of another user", "choose a directory of your own (-s)"}
 	// ErrVersion is every *VersionError.
 	ErrVersion = errors.New("storage directory of another format version")
-	// ErrNotFound is every *NotFoundError, and said of missing trees, blobs and states.
+	// ErrNotFound is every *NotFoundError and *MissingError, and said of states.
 	ErrNotFound = errors.New("not in storage")
 	// ErrAmbiguous is every *AmbiguousError.
 	ErrAmbiguous = errors.New("ambiguous")
 	// ErrExists says that an image would be overwritten.
-	ErrExists = errors.New("image exists")
+	ErrExists error = &kind{"an image of that name exists", "tag or delete it first"}
 	// ErrCorrupt says that bytes do not match their digest or size, or that a record cannot be read.
 	ErrCorrupt = errors.New("damaged")
 	// ErrNotDurable says that an image was not yet written out when its machine went down.
-	ErrNotDurable = errors.New("not completely written before its machine went down")
+	ErrNotDurable error = &kind{"not completely written before its machine went down", "pull or build it again"}
 	// ErrBusy says that a live process uses the storage directory.
-	ErrBusy = errors.New("in use")
+	ErrBusy error = &kind{"in use", "wait until that process has ended"}
 	// ErrNoLocks says that the file system has no locks (fcntl(2) gives ENOLCK or ENOSYS).
-	ErrNoLocks = errors.New("the file system has no locks")
+	ErrNoLocks error = &kind{"the file system has no locks", "--no-lock does without, as long as only one virga uses the storage directory"}
 )
+
+// kind is a kind of failure with advice.
+type kind struct{ text, hint string }
+
+// Error says what is wrong.
+func (k *kind) Error() string { return k.text }
+
+// Hint says what to do.
+func (k *kind) Hint() string { return k.hint }
 
 // IsFull reports whether err is a full file system or an exhausted quota.
 func IsFull(err error) bool {

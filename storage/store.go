@@ -134,7 +134,8 @@ func (s *Store) Close() error {
 
 // NotePath returns the path of a file that costs only time when it is lost or
 // damaged: what was probed, digests remembered by inode. name is a plain file
-// name. Whoever writes it makes a new file beside it and renames it.
+// name. Whoever writes it makes a new file beside it, with a name that begins
+// with a dot, and renames it.
 func (s *Store) NotePath(name string) string { return s.path(notesDir, filepath.Base(name)) }
 
 func (s *Store) path(elem ...string) string {
