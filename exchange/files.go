@@ -214,10 +214,14 @@ func (x *Exchange) packing(chain []storage.TreeID) ([]layer.Blob, error) {
 		if err != nil {
 			return nil, err
 		}
+		tree, err := x.store.Tree(id)
+		if err != nil {
+			return nil, err
+		}
 		blobs[i] = layer.Blob{Digest: digest.FromString(string(id)), Open: func(ctx context.Context) (io.ReadCloser, error) {
 			r, w := io.Pipe()
 			go func() {
-				w.CloseWithError(layer.Pack(ctx, w, x.store.TreePath(id), owners, layer.PackOptions{Whiteouts: i > 0, Logger: x.log}))
+				w.CloseWithError(layer.Pack(ctx, w, x.store.TreePath(id), owners, layer.PackOptions{Whiteouts: !tree.Base, Logger: x.log}))
 			}()
 			return r, nil
 		}}

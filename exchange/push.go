@@ -80,8 +80,8 @@ func (x *Exchange) upload(ctx context.Context, img *storage.Image, opts PushOpti
 		}
 	}
 	var layers []storage.Layer
-	for i, id := range img.Chain {
-		l, err := x.packed(ctx, id, i > 0)
+	for _, id := range img.Chain {
+		l, err := x.packed(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -142,8 +142,7 @@ func ociMediaType(t string) string {
 }
 
 // packed returns the layers of a tree, packing it if that was not done yet.
-// upper says that the tree is the upper directory of an overlay.
-func (x *Exchange) packed(ctx context.Context, id storage.TreeID, upper bool) ([]storage.Layer, error) {
+func (x *Exchange) packed(ctx context.Context, id storage.TreeID) ([]storage.Layer, error) {
 	tree, err := x.store.Tree(id)
 	if err != nil {
 		return nil, err
@@ -152,7 +151,7 @@ func (x *Exchange) packed(ctx context.Context, id storage.TreeID, upper bool) ([
 	for _, l := range tree.Layers {
 		if l.Digest == "" {
 			missing = true
-		} else if _, err := x.store.StatBlob(l.Digest); err != nil && len(tree.Layers) == 1 && upper {
+		} else if _, err := x.store.StatBlob(l.Digest); err != nil && len(tree.Layers) == 1 && !tree.Base {
 			missing = true // packed before and removed since: the same bytes again
 		}
 	}
@@ -167,7 +166,7 @@ func (x *Exchange) packed(ctx context.Context, id storage.TreeID, upper bool) ([
 		return nil, err
 	}
 	l, err := x.pack(ctx, tree.Layers[0].DiffID, func(ctx context.Context, w io.Writer) error {
-		return layer.Pack(ctx, w, x.store.TreePath(id), owners, layer.PackOptions{Whiteouts: upper, Logger: x.log})
+		return layer.Pack(ctx, w, x.store.TreePath(id), owners, layer.PackOptions{Whiteouts: !tree.Base, Logger: x.log})
 	})
 	if err != nil {
 		return nil, err
