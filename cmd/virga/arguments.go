@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"virga/image"
@@ -76,9 +75,4 @@ func parseReferences(list []string) ([]image.Reference, error) {
 		}
 	}
 	return out, nil
-}
-
-// errNotYet is the answer of a command that this version does not have.
-func errNotYet(name string) error {
-	return fmt.Errorf("%s: not in this version", name)
 }

@@ -39,5 +39,3 @@ func programVersion() string {
 	}
 	return "devel"
 }
-
-func runDependencies(_ context.Context, _ *environment) error { return errNotYet("--dependencies") }
