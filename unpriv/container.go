@@ -168,6 +168,7 @@ func (c *Container) identity(l *launch) {
 		l.bound(containerCapabilities())
 		l.become(u)
 	case len(c.Filter) == 0 && (u.UID != 0 || u.GID != 0):
+		l.copyMemory = true // EINVAL otherwise: unshare(2)
 		l.do("create a user namespace for the user", unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 		l.mapIDs(int(u.UID), int(u.GID), 0, 0)
 	default:

@@ -8,23 +8,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program is a script made ready, in memory that the child's copy shares.
+// program is a script made ready. A child may run it in our memory: it has to
+// stay until then.
 type program struct {
 	steps  []step
 	slots  [maxSlots + 1]uintptr
 	report uintptr // descriptor that a failure is written to
 	failed failure
 	mask   uint64 // of signals, before fork blocked them
+	// stack is for a child that shares our memory; nil copies it.
+	stack []byte
 }
+
+// childStack is ample: interpret and what it calls have no more than a few
+// hundred bytes, which the linker checks.
+const childStack = 16 << 10
 
 // fork runs p in a new process, with clone(2) flags. The caller is locked to its
 // thread. All signals are blocked in the child until a step sets the mask: a
 // handler of the Go runtime could do nothing good there.
 func fork(flags uintptr, p *program) (pid int, err error) {
+	flags |= uintptr(unix.SIGCHLD)
 	all := ^uint64(0)
 	syscall.ForkLock.Lock()
 	sigprocmask(&all, &p.mask)
-	n, errno := cloneAndRun(flags|uintptr(unix.SIGCHLD), p)
+	var n uintptr
+	var errno syscall.Errno
+	if p.stack != nil {
+		top := uintptr(unsafe.Pointer(unsafe.SliceData(p.stack))) + uintptr(len(p.stack))
+		var e uintptr
+		n, e = cloneVM(flags|unix.CLONE_VM, top&^15, p)
+		errno = syscall.Errno(e)
+	} else {
+		n, errno = cloneAndRun(flags, p)
+	}
 	sigprocmask(&p.mask, nil)
 	syscall.ForkLock.Unlock()
 	if errno != 0 {
@@ -38,7 +55,7 @@ func sigprocmask(set, old *uint64) {
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), unsafe.Sizeof(*set), 0, 0)
 }
 
-// cloneAndRun returns in the parent only.
+// cloneAndRun gives the child a copy of our memory. It returns in the parent only.
 //
 //go:noinline
 //go:norace

@@ -70,6 +70,15 @@ func help(args []string) error {
 	case "chown":
 		fmt.Println(os.Lchown(arg(1), 1234, 1234))
 		return nil
+	case "mknod":
+		fmt.Println(unix.Mknod(arg(1), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
+		return nil
+	case "mount":
+		fmt.Println(unix.Mount("tmpfs", arg(1), "tmpfs", 0, ""))
+		return nil
+	case "ppid":
+		fmt.Println(os.Getppid())
+		return nil
 	case "background":
 		return background(args[1:])
 	case "sleep":
@@ -162,7 +171,7 @@ func background(args []string) error {
 // waitSignal tells that it is ready, and which signal comes.
 func waitSignal() error {
 	ch := make(chan os.Signal, 8)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGWINCH)
 	fmt.Println("ready")
 	select {
 	case s := <-ch:

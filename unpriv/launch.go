@@ -20,6 +20,7 @@ type launch struct {
 	name         string  // of the program, for errors
 	flags        uintptr // namespaces to create
 	ours, theirs int
+	copyMemory   bool // the script has a step that a process which shares memory may not do
 	// supervise, if set, is called on a thread inside the container with the
 	// listener that the script sends.
 	supervise func(listener int) error
@@ -61,6 +62,7 @@ func (l *launch) run(ctx context.Context, started func(*os.Process)) (Status, er
 	defer stop()
 	served, startErr := l.accompany(p, started)
 	state, err := p.Wait()
+	runtime.KeepAlive(l) // the child may have used our memory so far
 	var superErr error
 	if served != nil {
 		superErr = <-served
@@ -79,9 +81,12 @@ func (l *launch) run(ctx context.Context, started func(*os.Process)) (Status, er
 // start forks.
 func (l *launch) start() (*os.Process, error) {
 	prog := &program{steps: l.steps, report: uintptr(l.theirs)}
+	if sharesMemory && !l.copyMemory {
+		prog.stack = make([]byte, childStack)
+	}
+	l.keep = append(l.keep, prog)
 	l.setMask(&prog.mask)
 	pid, err := fork(l.flags, prog)
-	runtime.KeepAlive(l)
 	unix.Close(l.theirs)
 	l.theirs = -1
 	if err != nil {
@@ -128,6 +133,8 @@ func (l *launch) accompany(p *os.Process, started func(*os.Process)) (served cha
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
+		case errors.Is(err, unix.ECONNRESET): // dead before it took leave
+			return served, nil
 		case err != nil:
 			p.Kill()
 			return served, fmt.Errorf("start %q: %w", l.name, err)
@@ -145,7 +152,9 @@ func (l *launch) accompany(p *os.Process, started func(*os.Process)) (served cha
 			served, err = in.supervise(l.supervise, p.Kill)
 		}
 		if err == nil {
-			_, err = unix.Write(l.ours, word[:1])
+			if err = unix.Sendto(l.ours, word[:1], unix.MSG_NOSIGNAL, nil); errors.Is(err, unix.EPIPE) {
+				return served, nil // dead already
+			}
 		}
 		if err != nil {
 			p.Kill()
