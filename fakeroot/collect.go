@@ -161,7 +161,7 @@ func (c *collector) note(name string, f file, parent *directory, upper *os.File)
 		rec.Xattrs = aclsInForce(rec.Xattrs, f.mode)
 	case upper != nil && c.copiedUp(upper, name, f):
 		rec = c.lower[name]
-	case parent != nil && parent.gives && f.birth >= parent.since-birthSlack && newIn(upper, name, f):
+	case parent != nil && parent.gives && f.birth >= parent.since-birthSlack && mayInherit(f) && newIn(upper, name, f):
 		rec.GID = parent.gid
 	}
 	if _, below := c.lower[name]; !below && rec.IsZero() {

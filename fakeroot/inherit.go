@@ -15,7 +15,7 @@ import (
 // recordOf returns the record of a file at a location, inherited if need be.
 func (w *worker) recordOf(l *location, f file) (Record, bool) {
 	rec, ok := w.s.records.lookup(f)
-	if ok || f.birth < w.s.started-birthSlack || !w.s.records.inherits() {
+	if ok || f.birth < w.s.started-birthSlack || !mayInherit(f) || !w.s.records.inherits() {
 		return rec, ok
 	}
 	gid, ok := w.inherited(l, f)
@@ -25,6 +25,11 @@ func (w *worker) recordOf(l *location, f file) (Record, bool) {
 	w.s.records.update(f, func(r *Record) { r.GID = gid })
 	return Record{GID: gid}, true
 }
+
+// mayInherit is false for a directory without setgid bit: the kernel would have
+// given it one. Of a directory made in the same tick of the clock as its
+// parent's record, it is the only sign that it was there before.
+func mayInherit(f file) bool { return !f.isDir() || f.mode&unix.S_ISGID != 0 }
 
 // inherited finds the group that a file without a record has from its
 // directory; ok is false if it cannot be found out.
