@@ -224,11 +224,16 @@ func (b *builder) supervised(ctx context.Context, c unpriv.Container, snap *snap
 		return unpriv.Status{}, err
 	}
 	defer proc.Close()
+	upper, err := os.Open(snap.path("upper"))
+	if err != nil {
+		return unpriv.Status{}, err
+	}
+	defer upper.Close()
 	records := fakeroot.NewRecords()
 	if err := records.Load(root, snap.owners, false); err != nil {
 		return unpriv.Status{}, err
 	}
-	sup, err := fakeroot.New(fakeroot.Options{Mode: o.Mode, Level: o.Level, Records: records, Proc: proc, User: user, Log: b.log})
+	sup, err := fakeroot.New(fakeroot.Options{Mode: o.Mode, Level: o.Level, Records: records, Proc: proc, Upper: upper, User: user, Log: b.log})
 	if err != nil {
 		return unpriv.Status{}, err
 	}
@@ -237,11 +242,6 @@ func (b *builder) supervised(ctx context.Context, c unpriv.Container, snap *snap
 	if err != nil {
 		return st, err
 	}
-	upper, err := os.Open(snap.path("upper"))
-	if err != nil {
-		return st, err
-	}
-	defer upper.Close()
 	snap.table, err = records.Collect(upper, root, snap.owners)
 	return st, err
 }
