@@ -103,7 +103,7 @@ func (x *Exchange) download(ctx context.Context, g *errgroup.Group, ref image.Re
 		if _, ok := src[d.Digest]; ok {
 			continue
 		}
-		if _, err := x.store.StatBlob(d.Digest); err == nil && !x.opts.AlwaysDownload {
+		if !x.opts.AlwaysDownload && x.have(ctx, d) {
 			src[d.Digest] = x.stored(storage.Layer{DiffID: r.DiffIDs[i], Digest: d.Digest, Size: d.Size, MediaType: d.MediaType})
 			continue
 		}
@@ -123,6 +123,15 @@ func (x *Exchange) download(ctx context.Context, g *errgroup.Group, ref image.Re
 	}
 	g.Go(func() error { return x.transfer(ctx, ref, missing, writers) })
 	return src, nil
+}
+
+// have reports whether a blob is in storage, and keeps it there.
+func (x *Exchange) have(ctx context.Context, d registry.Descriptor) bool {
+	if x.store.PinBlobs(ctx, d.Digest) != nil {
+		return false
+	}
+	size, err := x.store.StatBlob(d.Digest)
+	return err == nil && size == d.Size
 }
 
 // transfer fills the writers. Readers of what does not arrive get the error.

@@ -14,7 +14,7 @@ import (
 
 // Reset deletes all that is in the storage directory dir, of whatever
 // version, and leaves dir itself, empty. It deletes nothing unless everything
-// in dir is ours.
+// in dir is ours. A directory that is missing or empty is as it should be.
 //
 // Errors: ErrNotStorage, ErrOwner, ErrBusy while a live process works there.
 func Reset(ctx context.Context, dir string, opts Options) error {
@@ -22,8 +22,14 @@ func Reset(ctx context.Context, dir string, opts Options) error {
 	if err == nil {
 		real, err = filepath.Abs(real)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("reset storage %q: %w", dir, cause(err))
+	}
+	if entries, err := os.ReadDir(real); err == nil && len(entries) == 0 {
+		return nil
 	}
 	s := &Store{dir: real, noLock: opts.NoLock, log: opts.Log, me: sync.OnceValue(self)}
 	if s.log == nil {

@@ -246,8 +246,10 @@ func TestReset(t *testing.T) {
 	if left := must(os.ReadDir(s.Dir()))(t); len(left) > 0 {
 		t.Errorf("reset left %v", left)
 	}
-	if err := Reset(ctx, s.Dir(), Options{}); !errors.Is(err, ErrNotStorage) {
-		t.Errorf("reset of an empty directory: %v, want ErrNotStorage", err)
+	for _, dir := range []string{s.Dir(), filepath.Join(s.Dir(), "missing")} {
+		if err := Reset(ctx, dir, Options{}); err != nil {
+			t.Errorf("reset of an empty or missing directory: %v", err)
+		}
 	}
 	checkClean(t, openTest(t, s.Dir()))
 }
