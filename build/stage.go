@@ -110,7 +110,7 @@ func (s *stage) scratch() {
 	p := s.b.Platform
 	s.key = "scratch"
 	s.config = image.Config{OS: p.OS, Architecture: p.Arch, Variant: p.Variant}
-	s.set.Env = []string{"PATH=" + defaultPath}
+	s.set.Env, s.set.WorkingDir = []string{"PATH=" + defaultPath}, "/" // as BuildKit has it
 	if s.b.Epoch != nil {
 		s.when = *s.b.Epoch
 	}
