@@ -85,6 +85,9 @@ func Run(ctx context.Context, c Container) (_ Status, err error) {
 	if ctx.Err() != nil {
 		return status, context.Cause(ctx)
 	}
+	if exec := (*ExecError)(nil); errors.As(err, &exec) {
+		exec.look([]string{c.Root}, c.Process.Cwd)
+	}
 	return status, err
 }
 

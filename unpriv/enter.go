@@ -28,11 +28,6 @@ const (
 // Entry says what namespaces a command wants to be in.
 type Entry struct {
 	Isolation Isolation
-	// UID and GID are what the caller's effective ids are called inside.
-	UID, GID int
-	// Signals makes the outer process pass on every signal that ends or
-	// controls a program, for run. Otherwise the end of the context becomes a SIGTERM.
-	Signals bool
 }
 
 // marker ends the argv[0] of a process that Enter started. Whoever forges it
@@ -106,12 +101,6 @@ func separate(e Entry) error {
 const grace = 10 * time.Second
 
 func reexec(ctx context.Context, e Entry) (Status, error) {
-	var pass *passing
-	if e.Signals {
-		ctx = context.WithoutCancel(ctx)
-		pass = catchSignals()
-		defer pass.stop()
-	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0] + marker
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
@@ -126,13 +115,7 @@ func reexec(ctx context.Context, e Entry) (Status, error) {
 		return Status{}, fmt.Errorf("give up gaining privilege: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
-		if e.Isolation == UserNS && forbidden(err) {
-			return Status{}, newNamespaceError(err)
-		}
-		return Status{}, fmt.Errorf("create namespaces: %w", err)
-	}
-	if pass != nil {
-		pass.to(cmd.Process)
+		return Status{}, e.startError(err)
 	}
 	if err := cmd.Wait(); cmd.ProcessState == nil {
 		return Status{}, fmt.Errorf("wait for the process in namespaces: %w", err)
@@ -140,16 +123,22 @@ func reexec(ctx context.Context, e Entry) (Status, error) {
 	return newStatus(cmd.ProcessState.Sys().(syscall.WaitStatus)), nil
 }
 
+func (e Entry) startError(err error) error {
+	switch {
+	case e.Isolation == UserNS && forbidden(err):
+		return newNamespaceError(err)
+	case e.Isolation == Chroot && errors.Is(err, unix.EPERM):
+		return &RootError{} // without its capabilities
+	}
+	return fmt.Errorf("create namespaces: %w", err)
+}
+
 func (e Entry) attributes() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if e.Isolation == UserNS {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: e.UID, HostID: os.Geteuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: e.GID, HostID: os.Getegid(), Size: 1}}
-		if e.UID != 0 {
-			// Without uid 0 the exec would drop the capabilities that mounting needs.
-			attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT, unix.CAP_DAC_OVERRIDE}
-		}
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
 	return attr
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -81,25 +80,6 @@ func enterAndWait(t *testing.T, ctx context.Context, e Entry) {
 	}
 	waitSignal()
 	os.Exit(42)
-}
-
-func TestEnterPassesSignals(t *testing.T) {
-	if os.Getenv(insideVariable) == t.Name()+"/victim" {
-		enterAndWait(t, t.Context(), Entry{Signals: true})
-	}
-	if !inChild(t, false) {
-		return
-	}
-	needUserNS(t)
-	for _, s := range []syscall.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1} {
-		cmd, out := victim(t)
-		cmd.Process.Signal(s)
-		rest, _ := io.ReadAll(out)
-		cmd.Wait()
-		if string(rest) != s.String()+"\n" || cmd.ProcessState.ExitCode() != 42 {
-			t.Errorf("%v: inner process heard %q, %v", s, rest, cmd.ProcessState)
-		}
-	}
 }
 
 func TestEnterEndsWithContext(t *testing.T) {

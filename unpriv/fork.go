@@ -73,7 +73,8 @@ func cloneAndRun(flags uintptr, p *program) (uintptr, syscall.Errno) {
 	return 0, 0
 }
 
-// interpret performs the script in a child of its own, and reports its failure.
+// interpret performs the script. It ends with an execve(2), or with a report of
+// what failed and the end of the process.
 //
 //go:noinline
 //go:norace
@@ -86,8 +87,7 @@ func interpret(p *program) {
 	}
 }
 
-// perform performs the script, which ends with an execve(2). It returns after a
-// failure, which is in p.failed.
+// perform returns after a failure, which is in p.failed.
 //
 //go:noinline
 //go:norace

@@ -27,8 +27,8 @@ type Image struct {
 	// Mounts are made in order. Missing mount points of those with the option
 	// Create are made: in the image with Write, otherwise in memory.
 	Mounts []specs.Mount
-	// Process says what runs: Args, Env, Cwd and User, which is what the caller's
-	// ids are called inside.
+	// Process says what runs: Args, Env and Cwd, and in User what the caller's ids
+	// are called inside.
 	Process specs.Process
 }
 
@@ -61,18 +61,11 @@ func RunImage(ctx context.Context, im Image) (Status, error) {
 	}
 	pass := catchSignals()
 	defer pass.stop()
-	return l.run(context.WithoutCancel(ctx), pass.to)
-}
-
-// Exec is what RunImage does, in a process that Enter started: it replaces that
-// process by the program. It returns only if that fails; the process is then
-// fit for nothing but an error message.
-func Exec(im Image) error {
-	l := &launch{name: im.Process.Args[0]}
-	if err := im.plan(l); err != nil {
-		return err
+	status, err := l.run(context.WithoutCancel(ctx), pass.to)
+	if exec := (*ExecError)(nil); errors.As(err, &exec) {
+		exec.look(im.Lower, im.Process.Cwd)
 	}
-	return l.replace()
+	return status, err
 }
 
 // cover is a directory that exists everywhere, which is hidden for a moment by

@@ -21,6 +21,7 @@ type launch struct {
 	flags        uintptr // namespaces to create
 	ours, theirs int
 	copyMemory   bool // the script has a step that a process which shares memory may not do
+	rootfs       bool // the host's root may be one that cannot be left
 	// supervise, if set, is called on a thread inside the container with the
 	// listener that the script sends.
 	supervise func(listener int) error
@@ -31,7 +32,7 @@ func newLaunch(name string) (*launch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %q: %w", name, err)
 	}
-	return &launch{name: name, ours: fds[0], theirs: fds[1]}, nil
+	return &launch{name: name, ours: fds[0], theirs: fds[1], rootfs: inMemory()}, nil
 }
 
 // close lets go of the socket.
@@ -90,26 +91,12 @@ func (l *launch) start() (*os.Process, error) {
 	unix.Close(l.theirs)
 	l.theirs = -1
 	if err != nil {
-		if l.flags&unix.CLONE_NEWUSER != 0 {
+		if l.flags&unix.CLONE_NEWUSER != 0 && forbidden(err) {
 			return nil, newNamespaceError(err)
 		}
 		return nil, fmt.Errorf("start %q: create namespaces: %w", l.name, err)
 	}
 	return os.FindProcess(pid) // our child and not waited for: it is there
-}
-
-// replace performs the script in the calling process. It returns only if that
-// fails.
-func (l *launch) replace() error {
-	if l.err != nil {
-		return l.err
-	}
-	runtime.LockOSThread() // for good: namespaces and root are not those of the other threads
-	prog := &program{steps: l.steps}
-	l.setMask(&prog.mask)
-	perform(prog)
-	runtime.KeepAlive(l)
-	return l.explain(prog.failed)
 }
 
 // maskStep marks the step that restores the signal mask, known at the fork only.

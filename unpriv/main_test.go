@@ -19,6 +19,21 @@ import (
 // of the test that the process was started for.
 const insideVariable = "UNPRIV_TEST_INSIDE"
 
+// asRootVariable has tests keep the ids of root.
+const asRootVariable = "UNPRIV_TEST_AS_ROOT"
+
+// TestAsRoot repeats some tests, which otherwise change to an ordinary user, as
+// root: virga must work for it just as well.
+func TestAsRoot(t *testing.T) {
+	needRoot(t)
+	const tests = "^Test(RunIsolates|RunStatus|BuildMounts|Bind|HostileImage|ImageIdentity|ImageRoot|EnterNeedsNoHelper|Supervise|MountOverlay|Nested)$"
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run="+tests, "-test.count=1")
+	cmd.Env = append(os.Environ(), asRootVariable+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // nobody is the user that tests run as if they are started by root.
 const nobody = 65534
 
@@ -42,7 +57,7 @@ func inChild(t *testing.T, keep bool) bool {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
 	cmd.Env = append(os.Environ(), insideVariable+"="+t.Name())
 	cmd.Dir = "/"
-	if os.Geteuid() == 0 && !keep {
+	if os.Geteuid() == 0 && !keep && os.Getenv(asRootVariable) == "" {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	out, err := cmd.CombinedOutput()

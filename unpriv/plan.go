@@ -97,12 +97,30 @@ func (l *launch) follow() {
 // Not yet by pivot_root(2): that would stack the old root on the new one, where
 // ".." in a link of the image leads to it.
 func (l *launch) enterRoot(dir string) {
+	if l.rootfs {
+		l.overmount()
+	}
 	host := l.open("open the host's root", "/", unix.O_PATH|unix.O_DIRECTORY)
 	l.do("enter the root", unix.SYS_CHDIR, dir)
 	l.do("enter the root", unix.SYS_CHROOT, ".")
 	l.do("enter the host's root", unix.SYS_FCHDIR, host)
 	l.do("close the host's root", unix.SYS_CLOSE, host)
 	l.slots--
+}
+
+// overmount covers a root that pivot_root(2) cannot leave, the kernel's own
+// rootfs, as nodes without disks have it, by itself. "/.." is on top of it.
+func (l *launch) overmount() {
+	l.do("mount the host's root again", unix.SYS_MOUNT, "/", "/", nil, unix.MS_BIND|unix.MS_REC, nil)
+	l.do("enter the host's root", unix.SYS_CHDIR, "/..")
+	l.do("enter the host's root", unix.SYS_CHROOT, ".")
+}
+
+// inMemory reports whether the root is a file system as rootfs is one.
+func inMemory() bool {
+	var st unix.Statfs_t
+	err := unix.Statfs("/", &st)
+	return err == nil && (st.Type == unix.RAMFS_MAGIC || st.Type == unix.TMPFS_MAGIC)
 }
 
 // leaveHost makes dir the root of the mount namespace, and detaches the old one.
@@ -204,10 +222,10 @@ func (l *launch) exec(p *specs.Process) error {
 		l.do("find "+path, unix.SYS_FACCESSAT, unix.AT_FDCWD, path, unix.F_OK).skipOnFailure(1)
 		st := l.do("execute "+path, unix.SYS_EXECVE, path, unsafe.Pointer(&argv[0]), unsafe.Pointer(&envv[0])).ignore()
 		st.note = true
-		l.wrap(func(no syscall.Errno) error { return &ExecError{path, no} })
+		l.wrap(func(no syscall.Errno) error { return &ExecError{Program: path, Err: no} })
 	}
 	l.do("execute", opFail)
-	l.wrap(func(no syscall.Errno) error { return &ExecError{l.name, no} })
+	l.wrap(func(no syscall.Errno) error { return &ExecError{Program: l.name, Err: no} })
 	return nil
 }
 

@@ -287,3 +287,75 @@ func TestRunNetwork(t *testing.T) {
 		t.Errorf("the loopback interface has no address:\n%s", got)
 	}
 }
+
+func TestExecErrorTellsFormat(t *testing.T) {
+	if !inNamespaces(t, Entry{}) {
+		return
+	}
+	foreign := make([]byte, 64)
+	copy(foreign, "\x7fELF\x02\x01\x01")
+	foreign[18] = 8 // MIPS
+	root := newRoot(t)
+	for _, tt := range []struct{ content, hint string }{
+		{string(foreign), "the file is a program for mips, and this machine is "},
+		{"echo hello", "the file is neither a program nor a script with a #! line"},
+		{"", "the file is empty"},
+		{"\x7fELF", "the file is a damaged program"},
+	} {
+		if err := os.WriteFile(root+"/bin/it", []byte(tt.content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"/bin/it", "it", "bin/it"} {
+			c := container(root)
+			c.Process.Args = []string{name}
+			_, _, err := runOutput(t, c)
+			var exec *ExecError
+			if !errors.As(err, &exec) || !strings.HasPrefix(exec.Hint(), tt.hint) {
+				t.Errorf("%q, %q: %v, hint %q", name, tt.content, err, exec.Hint())
+			}
+		}
+	}
+}
+
+// Nodes without disks have a root that pivot_root(2) refuses to leave.
+func TestRunFromRootfs(t *testing.T) {
+	if !inNamespaces(t, Entry{}) {
+		return
+	}
+	c := container(newRoot(t), "echo", "here")
+	l, err := newLaunch("helper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.rootfs = true
+	var out bytes.Buffer
+	s, err := newStreams(nil, &out, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.plan(l, s.files); err != nil {
+		t.Fatal(err)
+	}
+	status, err := l.run(t.Context(), nil)
+	s.close()
+	s.wait()
+	if err != nil || status != (Status{}) || out.String() != "here\n" {
+		t.Errorf("got %q, %v, %v", out.String(), status, err)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	big := make([]byte, 20)
+	copy(big, "\x7fELF\x02\x02")
+	big[19] = 22
+	if got, want := describe(big, "amd64"), "a program for s390x, and this machine is amd64"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := describe(big, "s390x"); !strings.Contains(got, "damaged") {
+		t.Errorf("got %q", got)
+	}
+	big[18], big[19] = 0xff, 0xff
+	if got := describe(big, "s390x"); !strings.Contains(got, "ELF machine 65535") {
+		t.Errorf("got %q", got)
+	}
+}
