@@ -12,6 +12,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
 	"github.com/ulikunitz/xz"
+
+	"virga/layer/inflate"
 )
 
 // Compression is a way to store a layer.
@@ -115,13 +117,18 @@ func detect(head []byte) Compression {
 // returned as they are. What follows the last gzip member is ignored, as gzip(1) does.
 // Closing the result does not close r.
 func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
+	return decompress(r, newFastGzip)
+}
+
+// decompress is Decompress with a choice of gzip's decoder.
+func decompress(r io.Reader, newGzip gzipDecoder) (io.ReadCloser, Compression, error) {
 	br := bufio.NewReaderSize(r, inputBuffer)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
 		return nil, Uncompressed, err
 	}
 	c := detect(head)
-	zr, err := decompressor(br, c)
+	zr, err := decompressor(br, c, newGzip)
 	if err != nil {
 		return nil, c, fmt.Errorf("%v: %w", c, truncated(err))
 	}
@@ -131,10 +138,22 @@ func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
 	return zr, c, nil
 }
 
-func decompressor(br *bufio.Reader, c Compression) (io.ReadCloser, error) {
+// gzipDecoder opens the members of a gzip file. There are two: ours, and a
+// slower one to ask when ours finds fault with the data.
+type gzipDecoder func(br *bufio.Reader) (io.ReadCloser, error)
+
+func newFastGzip(br *bufio.Reader) (io.ReadCloser, error) {
+	zr, err := inflate.NewReader(br)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(zr), nil
+}
+
+func decompressor(br *bufio.Reader, c Compression, newGzip gzipDecoder) (io.ReadCloser, error) {
 	switch c {
 	case Gzip:
-		return newGzipReader(br)
+		return newGzip(br)
 	case Zstd:
 		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
@@ -178,13 +197,14 @@ func truncated(err error) error {
 	return err
 }
 
-// gzipReader reads the members of a gzip file one after the other.
+// gzipReader reads the members of a gzip file one after the other, with
+// klauspost/compress.
 type gzipReader struct {
 	br *bufio.Reader
 	zr *gzip.Reader
 }
 
-func newGzipReader(br *bufio.Reader) (*gzipReader, error) {
+func newSlowGzip(br *bufio.Reader) (io.ReadCloser, error) {
 	zr, err := gzip.NewReader(br)
 	if err != nil {
 		return nil, err

@@ -57,8 +57,7 @@ func extractTar(ctx context.Context, root string, r io.Reader, opts ExtractOptio
 	}
 	defer t.close()
 	u.Owners = t.table
-	// The blob's closer is the caller's.
-	s := startStream(ctx, Blob{Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(r), nil }}, nil, newChunks())
+	s := startStream(ctx, Blob{Open: readOnce(r)}, nil, newChunks())
 	defer s.close()
 	dir, err := t.dir(into)
 	if err != nil {
@@ -77,6 +76,18 @@ func extractTar(ctx context.Context, root string, r io.Reader, opts ExtractOptio
 		}
 	}
 	return u, t.finish(ctx)
+}
+
+// readOnce opens a reader that stays its owner's.
+func readOnce(r io.Reader) func(context.Context) (io.ReadCloser, error) {
+	opened := false
+	return func(context.Context) (io.ReadCloser, error) {
+		if opened {
+			return nil, errReadOnce
+		}
+		opened = true
+		return io.NopCloser(r), nil
+	}
 }
 
 // stripTop moves the content of the only top directory to the root.

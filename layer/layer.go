@@ -35,8 +35,9 @@ type Blob struct {
 	Size      int64         // compressed size, for progress only
 	MediaType string        // a hint: the compression is told by the content
 	DiffID    digest.Digest // of the uncompressed bytes; empty means unknown, not checked
-	// Open returns the compressed bytes. It may be called from several goroutines, and
-	// for several blobs at once, but at most once at a time for one blob.
+	// Open returns the compressed bytes, from the beginning. It is called from
+	// other goroutines, for several blobs at once, and again for one blob if its data seem
+	// corrupt, so that another decoder can have a look.
 	Open func(context.Context) (io.ReadCloser, error)
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+
+	"virga/layer/inflate"
 )
 
 const (
@@ -87,11 +89,28 @@ func (s *stream) send(ctx context.Context, c chan<- chunk, v chunk) error {
 	}
 }
 
-// inflate sends the uncompressed bytes of a blob. It never returns nil.
+// inflate sends the uncompressed bytes of a blob. It never returns nil. When our
+// gzip decoder finds fault with the data, the other one has the last word.
 func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
+	sent, err := s.decompress(ctx, b, p, newFastGzip, 0)
+	if errors.Is(err, inflate.ErrCorrupt) || errors.Is(err, inflate.ErrChecksum) {
+		_, again := s.decompress(ctx, b, nil, newSlowGzip, sent)
+		if !errors.Is(again, errReadOnce) {
+			return again
+		}
+	}
+	return err
+}
+
+// errReadOnce is what Blob.Open of a blob that is gone returns.
+var errReadOnce = errors.New("BUG: this input can be read only once")
+
+// decompress sends the uncompressed bytes of a blob, but for the first ones.
+// It returns how many it has sent, and an error that is never nil.
+func (s *stream) decompress(ctx context.Context, b Blob, p Progress, gz gzipDecoder, skip int64) (sent int64, err error) {
 	rc, err := b.Open(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var once sync.Once
 	closeBlob := func() { once.Do(func() { rc.Close() }) }
@@ -102,11 +121,14 @@ func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
 	if p != nil {
 		r = &counted{rc, b.Digest, p}
 	}
-	zr, _, err := Decompress(r)
+	zr, _, err := decompress(r, gz)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer zr.Close()
+	if _, err := io.CopyN(io.Discard, zr, skip); err != nil {
+		return 0, err
+	}
 	for {
 		buf := s.free.Get().(*[]byte)
 		n, err := io.ReadFull(zr, *buf)
@@ -115,11 +137,12 @@ func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
 		}
 		if n > 0 {
 			if e := s.send(ctx, s.made, chunk{buf: buf, n: n}); e != nil {
-				return e
+				return sent, e
 			}
+			sent += int64(n)
 		}
 		if err != nil {
-			return err
+			return sent, err
 		}
 	}
 }

@@ -443,6 +443,28 @@ func TestUnpackBrokenBlobs(t *testing.T) {
 	}
 }
 
+// TestSecondOpinion: data that our decoder finds corrupt are read again, by
+// the other one, from where the first one stopped.
+func TestSecondOpinion(t *testing.T) {
+	plain := archive(t, file("big", strings.Repeat("0123456789abcdef", 100_000)), file("a", "x"))
+	good := gz(t, plain)
+	bad := bytes.Clone(good)
+	bad[len(bad)-7] ^= 1 // the checksum, after everything has been decoded
+	reads := 0
+	b := Blob{Digest: "sha256:x", DiffID: digest.FromBytes(plain), Open: func(context.Context) (io.ReadCloser, error) {
+		reads++
+		return io.NopCloser(bytes.NewReader([][]byte{bad, good}[reads-1])), nil
+	}}
+	a := newArena(t)
+	u, err := Unpack(t.Context(), a.root, []Blob{b}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reads != 2 || u.Size != int64(len(plain)) {
+		t.Errorf("%d reads, %d bytes", reads, u.Size)
+	}
+}
+
 func TestUnpackDigests(t *testing.T) {
 	plain := archive(t, file("a", "x"))
 	padded := append(bytes.Clone(plain), make([]byte, 10*512)...)
