@@ -51,7 +51,8 @@ func permitted() capSet {
 	return capSet(data[0].Permitted) | capSet(data[1].Permitted)<<32
 }
 
-// keepPermitted gives up what is not in keep, and what programs inherit.
+// keepPermitted gives up what is not in keep, and what programs inherit, which
+// the bounding set would let through, ambient capabilities included.
 func (l *launch) keepPermitted(keep capSet) {
 	keep &= permitted()
 	low, high := uint32(keep), uint32(keep>>32)

@@ -2,6 +2,7 @@ package unpriv
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -21,6 +22,22 @@ func TestChroot(t *testing.T) {
 	if !inNamespaces(t, Entry{Isolation: Chroot}) {
 		return
 	}
+	// Even capabilities that all our programs inherit do not get in.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var data [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		t.Fatal(err)
+	}
+	data[0].Inheritable |= 1 << unix.CAP_SYS_ADMIN
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_SYS_ADMIN, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+
 	root := newRoot(t)
 	c := container(root, "show", "ids", "CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb", "NoNewPrivs", "pid")
 	c.Chroot = true

@@ -169,6 +169,7 @@ func (c *Container) identity(l *launch) {
 	switch {
 	case c.Chroot:
 		l.bound(containerCapabilities())
+		l.keepPermitted(containerCapabilities())
 		l.become(u)
 	case len(c.Filter) == 0 && (u.UID != 0 || u.GID != 0):
 		l.copyMemory = true // EINVAL otherwise: unshare(2)
@@ -184,9 +185,6 @@ func (c *Container) identity(l *launch) {
 func (l *launch) become(u specs.User) {
 	groups := make([]uint32, len(u.AdditionalGids)+1)
 	copy(groups, u.AdditionalGids)
-	if u.UID == 0 {
-		l.keepPermitted(containerCapabilities())
-	}
 	l.do("set groups", unix.SYS_SETGROUPS, len(u.AdditionalGids), unsafe.Pointer(&groups[0]))
 	l.do("become the group", unix.SYS_SETRESGID, int(u.GID), int(u.GID), int(u.GID))
 	l.do("become the user", unix.SYS_SETRESUID, int(u.UID), int(u.UID), int(u.UID))

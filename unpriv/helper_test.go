@@ -168,16 +168,19 @@ func background(args []string) error {
 	return cmd.Start()
 }
 
-// waitSignal tells that it is ready, and which signal comes.
+// waitSignal tells that it is ready, and which signals come.
 func waitSignal() error {
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGWINCH)
 	fmt.Println("ready")
-	select {
-	case s := <-ch:
-		fmt.Println(s)
-	case <-time.After(time.Minute):
-		fmt.Println("nothing")
+	wait := time.Minute
+	for {
+		select {
+		case s := <-ch:
+			fmt.Println(s)
+			wait = 100 * time.Millisecond // for one too many
+		case <-time.After(wait):
+			return nil
+		}
 	}
-	return nil
 }

@@ -23,12 +23,16 @@ func TestRunIsolates(t *testing.T) {
 	c := container(newRoot(t), "show", "pid", "ids", "dir", "NoNewPrivs", "processes", "umask", "files", "session", "env", "name", "SigBlk")
 	c.Process.Cwd = "/tmp"
 	c.Hostname = "somewhere"
-	// An open file that is not close-on-exec must not get in.
+	// Open files that are not close-on-exec must not get in.
 	fd, err := unix.Open("/", unix.O_RDONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
+	if err := unix.Dup3(fd, 200, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(200)
 	got := runOK(t, c)
 	want := "1\n0 0 []\n/tmp <nil>\n1\n1\n0022\n[0 1 2]\n1\nPATH=/nowhere:/bin\nsomewhere\n0000000000000000\n"
 	if got != want {

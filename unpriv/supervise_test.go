@@ -148,3 +148,27 @@ func TestSuperviseFails(t *testing.T) {
 		t.Errorf("%d processes are left", n)
 	}
 }
+
+// When Run returns nobody is in the container any more, the supervisor included:
+// its upper directory can be the next overlay's. With "index=on" the kernel
+// refuses one that is in use.
+func TestSuperviseLeaves(t *testing.T) {
+	if !inNamespaces(t, Entry{}) {
+		return
+	}
+	base := t.TempDir()
+	o := stack(t, base, 2)
+	installHelper(t, o.Lower[1])
+	for range 20 {
+		if err := unix.Mount("overlay", base+"/merged", "overlay", 0, o.data()+",index=on"); err != nil {
+			t.Fatal(err)
+		}
+		c := container(base+"/merged", "ppid")
+		c.Filter = filterOn(unix.SYS_GETPPID, unix.SECCOMP_RET_USER_NOTIF)
+		c.Supervise = func(listener int) error { return answerAll(listener, 1) }
+		runOK(t, c)
+		if err := Unmount(base + "/merged"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
