@@ -126,12 +126,26 @@ func cloneGit(ctx context.Context, dir, address string, keepGitDir bool) (*inroo
 	if ref == "" {
 		ref = "HEAD"
 	}
-	for _, args := range [][]string{{"init", "-q"}, {"fetch", "-q", "--depth=1", "--", repo, ref}, {"checkout", "-q", "FETCH_HEAD"}} {
+	run := func(args ...string) error {
 		cmd := exec.CommandContext(ctx, git, append([]string{"-C", dir, "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false"}, args...)...)
 		cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("git repository %q: git %s: %w: %s", address, args[0], err, oneLine(string(out), 300))
+			return fmt.Errorf("git repository %q: git %s: %w: %s", address, args[0], err, oneLine(string(out), 300))
 		}
+		return nil
+	}
+	if err := run("init", "-q"); err != nil {
+		return nil, err
+	}
+	err = run("fetch", "-q", "--depth=1", "--", repo, ref)
+	if err != nil && ctx.Err() == nil { // some servers cannot give a part of the history
+		err = run("fetch", "-q", "--", repo, ref)
+	}
+	if err == nil {
+		err = run("checkout", "-q", "FETCH_HEAD")
+	}
+	if err != nil {
+		return nil, err
 	}
 	if !keepGitDir {
 		if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {

@@ -76,7 +76,8 @@ func (s *stage) runRun(ctx context.Context, in *parser.Run, step Step) (err erro
 			key.Mounts, err = mounts.keys(ctx, true)
 			return key, err
 		},
-		do: func(ctx context.Context, snap *snapshot) (fakeroot.Table, error) {
+		do: func(ctx context.Context, snap *snapshot) (_ fakeroot.Table, err error) {
+			defer func() { err = errors.Join(err, mounts.release()) }()
 			if err := mounts.prepare(ctx, snap); err != nil {
 				return nil, err
 			}
@@ -145,11 +146,17 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts 
 	if _, ok := image.Getenv(env, "HOME"); !ok {
 		env = append(env, "HOME="+user.home)
 	}
+	binds := key.Binds
+	if sock, ok := image.Getenv(env, "SSH_AUTH_SOCK"); ok && path.IsAbs(sock) {
+		if m, err := unpriv.Bind(sock, sock, false, true); err == nil { // an agent that has gone is nobody's error
+			binds = append(slices.Clip(binds), m)
+		}
+	}
 	env = setEnv(env, mounts.env)
 	c := unpriv.Container{
 		Root: snap.root.Name(), Chroot: s.b.Chroot, NoNetwork: key.Network == "none",
 		Process: specs.Process{Args: key.Args, Env: env, Cwd: path.Join("/", key.Dir), User: specs.User{UID: user.uid, GID: user.gid, AdditionalGids: user.groups}},
-		Mounts:  slices.Concat(unpriv.BuildMounts(), key.Binds, mounts.mounts),
+		Mounts:  slices.Concat(unpriv.BuildMounts(), binds, mounts.mounts),
 		Stdout:  s.b.Output, Stderr: s.b.Output,
 	}
 	if key.Script != "" {

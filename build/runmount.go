@@ -331,17 +331,24 @@ func (r *runMounts) add(host, target string, readOnly bool) error {
 	return err
 }
 
-// close takes everything back; the last first.
-func (r *runMounts) close(ctx context.Context) error {
+// release takes back what prepare did, the last first.
+func (r *runMounts) release() error {
 	var err error
 	for _, undo := range slices.Backward(r.undo) {
 		err = errors.Join(err, undo())
 	}
+	r.undo = nil
+	return err
+}
+
+// close lets go of what the mounts read from.
+func (r *runMounts) close(ctx context.Context) error {
+	var err error
 	for _, o := range r.froms {
 		if o != nil {
 			err = errors.Join(err, o.close(ctx))
 		}
 	}
-	r.undo, r.froms = nil, nil
+	r.froms = nil
 	return err
 }
