@@ -3,28 +3,48 @@ package inflate
 import "encoding/binary"
 
 // codes decodes literals and matches until the block or the room in the output
-// ends. This is where the time goes: everything lives in local variables, each turn
-// checks once that it has input and room enough, and reloads the bits at most twice.
+// ends.
 func (z *Reader) codes() error {
-	lit, dist := &z.lit, &z.dist
 	for {
 		if err := z.fill(); err != nil {
 			return err
 		}
-		in, out := z.in, z.out
-		pos, outPos := z.pos, z.outPos
-		b, n := z.bits, z.n
-		lastIn, lastOut := len(in)-turnIn, len(out)-turnOut
-		first := z.first
-		var err error
-		ended := false
-		for pos <= lastIn && outPos <= lastOut {
-			b |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-			pos += int((63 - n) >> 3)
-			n |= 56
-			// Three literals of the first level are 33 bits at most, and leave 23: enough
-			// for a length, which takes 20.
-			e := lit[b&(1<<litBits-1)]
+		ended, err := z.turns()
+		if err == nil {
+			err = z.overrun()
+		}
+		if ended {
+			z.state = atHeader
+		}
+		if err != nil || ended || z.outPos > len(z.out)-turnOut {
+			return err
+		}
+	}
+}
+
+// turns is codes for the input at hand. This is where the time goes:
+// everything lives in local variables, and each turn checks once that it has
+// input and room enough.
+func (z *Reader) turns() (ended bool, err error) {
+	lit, dist := &z.lit, &z.dist
+	in, out := z.in, z.out
+	pos, outPos := z.pos, z.outPos
+	b, n := z.bits, z.n
+	lastIn, lastOut := len(in)-turnIn, len(out)-turnOut
+	first := z.first
+	for pos <= lastIn && outPos <= lastOut {
+		b |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+		pos += int((63 - n) >> 3)
+		n |= 56
+		// Three literals of the first level are 33 bits at most, and leave 23: enough
+		// for a length, which takes 20.
+		e := lit[b&(1<<litBits-1)]
+		if e&entryLiteral != 0 {
+			b >>= e & dropMask
+			n -= uint(e & dropMask)
+			out[outPos] = byte(e >> valueShift)
+			outPos++
+			e = lit[b&(1<<litBits-1)]
 			if e&entryLiteral != 0 {
 				b >>= e & dropMask
 				n -= uint(e & dropMask)
@@ -36,92 +56,77 @@ func (z *Reader) codes() error {
 					n -= uint(e & dropMask)
 					out[outPos] = byte(e >> valueShift)
 					outPos++
-					e = lit[b&(1<<litBits-1)]
-					if e&entryLiteral != 0 {
-						b >>= e & dropMask
-						n -= uint(e & dropMask)
-						out[outPos] = byte(e >> valueShift)
-						outPos++
-						continue
-					}
+					continue
+				}
+			}
+		}
+		if e&entryExceptional != 0 {
+			if e&entryLink != 0 {
+				b >>= litBits
+				n -= litBits
+				i := e>>valueShift + uint32(b)&(1<<(e>>codeShift&codeMask)-1)
+				e = lit[i&(litSize-1)]
+				if e&entryLiteral != 0 {
+					b >>= e & dropMask
+					n -= uint(e & dropMask)
+					out[outPos] = byte(e >> valueShift)
+					outPos++
+					continue
 				}
 			}
 			if e&entryExceptional != 0 {
-				if e&entryLink != 0 {
-					b >>= litBits
-					n -= litBits
-					i := e>>valueShift + uint32(b)&(1<<(e>>codeShift&codeMask)-1)
-					e = lit[i&(litSize-1)]
-					if e&entryLiteral != 0 {
-						b >>= e & dropMask
-						n -= uint(e & dropMask)
-						out[outPos] = byte(e >> valueShift)
-						outPos++
-						continue
-					}
-				}
-				if e&entryExceptional != 0 {
-					if e&entryEnd == 0 {
-						err = ErrCorrupt
-					} else {
-						b >>= e & dropMask
-						n -= uint(e & dropMask)
-						ended = true
-					}
-					break
-				}
-			}
-			length := int(e>>valueShift) + int(b&(1<<(e&dropMask)-1)>>(e>>codeShift&codeMask))
-			b >>= e & dropMask
-			n -= uint(e & dropMask)
-
-			if n < maxDistBits {
-				b |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
-				pos += int((63 - n) >> 3)
-				n |= 56
-			}
-			e = dist[b&(1<<distBits-1)]
-			if e&entryExceptional != 0 {
-				if e&entryLink != 0 {
-					b >>= distBits
-					n -= distBits
-					i := e>>valueShift + uint32(b)&(1<<(e>>codeShift&codeMask)-1)
-					e = dist[i&(distSize-1)]
-				}
-				if e&entryExceptional != 0 {
+				if e&entryEnd == 0 {
 					err = ErrCorrupt
-					break
+				} else {
+					b >>= e & dropMask
+					n -= uint(e & dropMask)
+					ended = true
 				}
+				break
 			}
-			distance := int(e>>valueShift) + int(b&(1<<(e&dropMask)-1)>>(e>>codeShift&codeMask))
-			b >>= e & dropMask
-			n -= uint(e & dropMask)
-			if distance > outPos-first {
+		}
+		length := int(e>>valueShift) + int(b&(1<<(e&dropMask)-1)>>(e>>codeShift&codeMask))
+		b >>= e & dropMask
+		n -= uint(e & dropMask)
+
+		if n < maxDistBits {
+			b |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+			pos += int((63 - n) >> 3)
+			n |= 56
+		}
+		e = dist[b&(1<<distBits-1)]
+		if e&entryExceptional != 0 {
+			if e&entryLink != 0 {
+				b >>= distBits
+				n -= distBits
+				i := e>>valueShift + uint32(b)&(1<<(e>>codeShift&codeMask)-1)
+				e = dist[i&(distSize-1)]
+			}
+			if e&entryExceptional != 0 {
 				err = ErrCorrupt
 				break
 			}
-			if distance >= 8 && length <= 16 {
-				// Most matches: two copies, and no branch that depends on the length.
-				to := (*[16]byte)(out[outPos:])
-				from := (*[16]byte)(out[outPos-distance:])
-				binary.LittleEndian.PutUint64(to[:8], binary.LittleEndian.Uint64(from[:8]))
-				binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
-				outPos += length
-				continue
-			}
-			outPos = match(out, outPos, distance, length)
 		}
-		z.pos, z.outPos, z.bits, z.n = pos, outPos, b, n
-		if err == nil {
-			err = z.overrun()
+		distance := int(e>>valueShift) + int(b&(1<<(e&dropMask)-1)>>(e>>codeShift&codeMask))
+		b >>= e & dropMask
+		n -= uint(e & dropMask)
+		if distance > outPos-first {
+			err = ErrCorrupt
+			break
 		}
-		if ended {
-			z.state = atHeader
+		if distance >= 8 && length <= 16 {
+			// Most matches: two copies, and no branch that depends on the length.
+			to := (*[16]byte)(out[outPos:])
+			from := (*[16]byte)(out[outPos-distance:])
+			binary.LittleEndian.PutUint64(to[:8], binary.LittleEndian.Uint64(from[:8]))
+			binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+			outPos += length
+			continue
 		}
-		if err != nil || ended || outPos > lastOut {
-			return err
-		}
+		outPos = match(out, outPos, distance, length)
 	}
+	z.pos, z.outPos, z.bits, z.n = pos, outPos, b, n
+	return ended, err
 }
 
 // match repeats length bytes from distance bytes back, and may write up to
