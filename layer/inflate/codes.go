@@ -75,12 +75,10 @@ func (z *Reader) turns() (ended bool, err error) {
 				}
 			}
 			if e&entryExceptional != 0 {
-				if e&entryEnd == 0 {
+				b >>= e & dropMask
+				n -= uint(e & dropMask)
+				if ended = e&entryEnd != 0; !ended {
 					err = ErrCorrupt
-				} else {
-					b >>= e & dropMask
-					n -= uint(e & dropMask)
-					ended = true
 				}
 				break
 			}
