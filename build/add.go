@@ -94,10 +94,12 @@ func (c *copier) extract(ctx context.Context, m *match, dest string) (bool, erro
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return false, fmt.Errorf("read %q: %w", m.name, err)
 	}
-	if _, err := c.ensureDir(dest); err != nil {
+	plain := *c
+	plain.parentMode = 0 // --chmod is for what is copied
+	if _, err := plain.ensureDir(dest); err != nil {
 		return false, err
 	}
-	u, err := layer.ExtractTar(ctx, c.dst.Name(), f, layer.ExtractOptions{Into: dest, KeepDev: true, KeepOwners: c.real})
+	u, err := layer.ExtractTar(ctx, c.dst.Name(), f, layer.ExtractOptions{Into: dest, KeepDev: true, KeepOwners: c.real, AllOwners: true})
 	if err != nil {
 		return false, fmt.Errorf("unpack %q: %w", m.name, err)
 	}

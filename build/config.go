@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"virga/image"
 	"virga/parser"
@@ -57,6 +61,9 @@ func (c *settings) configure(in parser.Instruction) (bool, error) {
 	case *parser.User:
 		c.User = in.Name.Text
 	case *parser.StopSignal:
+		if !isSignal(in.Signal.Text) {
+			return true, fmt.Errorf("%q is no signal", in.Signal.Text)
+		}
 		c.StopSignal = in.Signal.Text
 	case *parser.Shell:
 		c.Shell = slices.Clone(in.Args)
@@ -88,6 +95,28 @@ func (c *settings) shell() []string {
 		return c.Shell
 	}
 	return []string{"/bin/sh", "-c"}
+}
+
+// isSignal tells whether Docker takes s as a signal: a number, or a name in
+// any case, with or without SIG, realtime ones as RTMIN+N and RTMAX-N.
+func isSignal(s string) bool {
+	if n, err := strconv.Atoi(s); err == nil {
+		return n != 0
+	}
+	name := strings.TrimPrefix(strings.ToUpper(s), "SIG")
+	if n, ok := strings.CutPrefix(name, "RTMIN"); ok {
+		return n == "" || n[0] == '+' && isRealtime(n[1:])
+	}
+	if n, ok := strings.CutPrefix(name, "RTMAX"); ok {
+		return n == "" || n[0] == '-' && isRealtime(n[1:])
+	}
+	return unix.SignalNum("SIG"+name) != 0
+}
+
+// isRealtime tells the distances of realtime signals from their ends.
+func isRealtime(n string) bool {
+	i, err := strconv.Atoi(n)
+	return err == nil && i >= 1 && i <= 15
 }
 
 // commandLine is the argument list of CMD and ENTRYPOINT.

@@ -23,13 +23,16 @@ import (
 //   - a file goes into an existing directory, or one named with a final slash;
 //   - below the destination a directory's mode and times are those of the
 //     source, also where it exists already;
-//   - a file replaces a file, link or empty directory; a directory never
-//     replaces a file, and a file never a directory with contents.
+//   - a file replaces a file or link; a directory never replaces a file, and
+//     a file never a directory, an empty one neither;
+//   - parents that are made get the mode of an octal --chmod, too.
 type copier struct {
 	src   *source
 	dst   *inroot.Root
 	owner *fakeroot.Record // --chown; nil keeps the source's
 	chmod func(mode uint32, dir bool) uint32
+	// parentMode is that of directories made on the way; 0 means 0755.
+	parentMode uint32
 	// real sets owners on disk, for real root.
 	real bool
 	// placed collects the record of every path created or replaced.
@@ -50,11 +53,16 @@ func (c *copier) copyTo(ctx context.Context, m *match, dest string, isDir bool) 
 	if err != nil {
 		return err
 	}
-	for i := range m.items {
+	return c.items(ctx, m.items, target)
+}
+
+// items copies objects to their places below target.
+func (c *copier) items(ctx context.Context, items []item, target string) error {
+	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		it := &m.items[i]
+		it := &items[i]
 		if err := c.item(it, target); err != nil {
 			return fmt.Errorf("copy %q to %q: %w", it.src, "/"+path.Join(target, it.rel), plain(err))
 		}
@@ -110,10 +118,20 @@ func (c *copier) ensureDir(dest string) (string, error) {
 	return path.Dir(p.Path), nil
 }
 
-// mkdir makes a missing parent directory: 0755, owned as --chown says.
+// mkdir makes a missing parent directory, owned as --chown says.
 func (c *copier) mkdir(p *inroot.Place) error {
-	if err := unix.Mkdirat(p.Dir, p.Base, 0o755); err != nil && err != unix.EEXIST {
+	mode := c.parentMode
+	if mode == 0 {
+		mode = 0o755
+	}
+	switch err := unix.Mkdirat(p.Dir, p.Base, mode); {
+	case err == unix.EEXIST:
+	case err != nil:
 		return err
+	default: // the umask does not count
+		if err := unix.Fchmodat(p.Dir, p.Base, mode, 0); err != nil {
+			return err
+		}
 	}
 	var rec fakeroot.Record
 	if c.owner != nil {
@@ -217,6 +235,9 @@ func (c *copier) dir(it *item, p *inroot.Place) error {
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			return fmt.Errorf("cannot copy to non-directory")
 		}
+		if it.parent {
+			return unix.Fchmodat(p.Dir, p.Base, c.mode(it), 0)
+		}
 	} else if err != nil {
 		return err
 	}
@@ -224,18 +245,17 @@ func (c *copier) dir(it *item, p *inroot.Place) error {
 }
 
 // replace runs create, which must fail with EEXIST if the name is taken; what
-// holds the name is then removed first, unless it is a directory with
-// contents.
+// holds the name is then removed first, unless it is a directory.
 func (c *copier) replace(p *inroot.Place, create func() error) error {
 	err := create()
 	if err != unix.EEXIST {
 		return err
 	}
-	if err := unix.Unlinkat(p.Dir, p.Base, 0); err == unix.EISDIR {
-		if err := unix.Unlinkat(p.Dir, p.Base, unix.AT_REMOVEDIR); err != nil {
-			return fmt.Errorf("cannot replace a directory by a file: %w", err)
-		}
-	} else if err != nil && err != unix.ENOENT {
+	switch err := unix.Unlinkat(p.Dir, p.Base, 0); err {
+	case nil, unix.ENOENT:
+	case unix.EISDIR:
+		return errors.New("cannot replace a directory by a file")
+	default:
 		return err
 	}
 	return create()

@@ -14,6 +14,7 @@ import (
 
 	"virga/fakeroot"
 	"virga/internal/inroot"
+	"virga/parser"
 )
 
 // mktree makes a tree from lines: "d 755 path", "f 644 path content",
@@ -99,6 +100,7 @@ type copyCase struct {
 	ignore   string
 	chown    *fakeroot.Record
 	chmod    string
+	parents  bool
 	want     []string // listing of dst
 	err      string
 }
@@ -126,7 +128,7 @@ var copyCases = []copyCase{
 	{name: "destination is a link to a file", src: []string{"f 644 a new"}, dst: []string{"f 644 t old", "l l t"}, args: []string{"a"}, dest: "/l", want: []string{"l l t", "f 644 t new"}},
 	{name: "deeper file replaces link", src: []string{"f 644 s/l new"}, dst: []string{"d 755 d", "f 644 t old", "l d/l ../t"}, args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "f 644 d/l new", "f 644 t old"}},
 	{name: "deeper link replaces file", src: []string{"l s/l x"}, dst: []string{"f 644 d/l old"}, args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "l d/l x"}},
-	{name: "file replaces empty directory", src: []string{"f 644 s/e x"}, dst: []string{"d 755 d/e"}, args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "f 644 d/e x"}},
+	{name: "file never replaces an empty directory", src: []string{"f 644 s/e x"}, dst: []string{"d 755 d/e"}, args: []string{"s"}, dest: "/d", err: "cannot replace a directory by a file"},
 	{name: "file never replaces a full directory", src: []string{"f 644 s/e x"}, dst: []string{"f 644 d/e/f y"}, args: []string{"s"}, dest: "/d", err: "cannot replace a directory by a file"},
 	{name: "directory never replaces a file", src: []string{"f 644 s/e/f x"}, dst: []string{"f 644 d/e y"}, args: []string{"s"}, dest: "/d", err: "cannot copy to non-directory"},
 	{name: "directory onto a file", src: []string{"f 644 s/a x"}, dst: []string{"f 644 d y"}, args: []string{"s"}, dest: "/d", err: "cannot copy to non-directory"},
@@ -137,7 +139,14 @@ var copyCases = []copyCase{
 	{name: "exclude", src: []string{"f 644 s/a.txt 1", "f 644 s/b.md 2"}, exclude: []string{"*.txt"}, args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "f 644 d/b.md 2"}},
 	{name: "hard links", src: []string{"f 644 s/a 1", "h s/b s/a"}, args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "f 644 d/a 1", "f 644 d/b 1"}},
 	{name: "fifo", src: []string{"d 755 s", "p s/f"}, args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "? p--------- d/f"}},
-	{name: "chmod octal", src: []string{"f 644 s/a 1", "d 755 s/d"}, chmod: "700", args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "f 700 d/a 1", "d 700 d/d"}},
+	{name: "chmod octal", src: []string{"f 644 s/a 1", "d 755 s/d"}, chmod: "700", args: []string{"s"}, dest: "/d", want: []string{"d 700 d", "f 700 d/a 1", "d 700 d/d"}},
+	{name: "excluded source", src: []string{"f 644 a 1", "f 644 b 2"}, exclude: []string{"a"}, args: []string{"a", "b"}, dest: "/d/", want: []string{"d 755 d", "f 644 d/b 2"}},
+	{name: "rule after an exception", src: []string{"f 644 s/k/a 1", "f 644 s/l/a 2"}, ignore: "s !s/**/a s/k", args: []string{"."}, dest: "/", want: []string{"d 755 s", "d 755 s/l", "f 644 s/l/a 2"}},
+	{name: "parents", src: []string{"d 711 a", "d 700 a/b", "f 644 a/b/c 1"}, dst: []string{"d 755 d/a"}, args: []string{"a/b/c", "a/b"}, dest: "/d", parents: true,
+		want: []string{"d 755 d", "d 711 d/a", "d 700 d/a/b", "f 644 d/a/b/c 1"}},
+	{name: "parents from a pivot", src: []string{"d 711 a", "d 700 a/b", "f 644 a/b/c 1"}, args: []string{"a/./b/c"}, dest: "/d", parents: true,
+		want: []string{"d 755 d", "d 700 d/b", "f 644 d/b/c 1"}},
+	{name: "contents of the pivot", src: []string{"f 644 a/b 1"}, args: []string{"a/./"}, dest: "/d", parents: true, want: []string{"d 755 d", "f 644 d/b 1"}},
 	{name: "chmod symbolic", src: []string{"f 644 s/a 1", "d 700 s/d"}, chmod: "go=u,o-w,a+X", args: []string{"s"}, dest: "/d", err: "unknown permission"},
 	{name: "chmod symbolic X", src: []string{"f 644 s/a 1", "d 700 s/d"}, chmod: "g+w,o=rX", args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "f 664 d/a 1", "d 725 d/d"}},
 	{name: "setuid stays", src: []string{"f 4755 a 1"}, args: []string{"a"}, dest: "/a", want: []string{"f 4755 a 1"}},
@@ -180,7 +189,7 @@ func runCopyCase(t *testing.T, tt copyCase, src, dst string) (*copier, error) {
 	from := &source{root: s, ignore: filter{ignore}}
 	c := &copier{src: from, dst: d, owner: tt.chown, placed: fakeroot.Table{}, links: map[[2]uint64]string{}}
 	if tt.chmod != "" {
-		if c.chmod, err = parseChmod(tt.chmod); err != nil {
+		if c.chmod, c.parentMode, err = parseChmod(tt.chmod); err != nil {
 			return nil, err
 		}
 	}
@@ -190,8 +199,14 @@ func runCopyCase(t *testing.T, tt copyCase, src, dst string) (*copier, error) {
 		if err != nil {
 			return nil, err
 		}
+		p := placement{parents: tt.parents}
 		for i := range ms {
-			if err := c.copyTo(t.Context(), &ms[i], tt.dest, isDir); err != nil {
+			if tt.parents {
+				if ms[i].items, err = from.withParents(&ms[i], keptPath(&ms[i], []parser.Word{{Text: a}})); err != nil {
+					return nil, err
+				}
+			}
+			if err := p.copyMatch(t.Context(), c, group{src: from}, &ms[i], copyKey{Dest: tt.dest, Dir: isDir}); err != nil {
 				return nil, err
 			}
 		}

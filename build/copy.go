@@ -119,8 +119,19 @@ func (p *placement) find(ctx context.Context) error {
 		return err
 	}
 	matches, err := findAll(ctx, src, p.paths.Sources, p.paths.Exclude)
+	if err != nil {
+		return err
+	}
+	if p.parents {
+		for i := range matches {
+			m := &matches[i]
+			if m.items, err = src.withParents(m, keptPath(m, p.paths.Sources)); err != nil {
+				return err
+			}
+		}
+	}
 	p.groups = []group{{src: src, matches: matches, unpack: p.unpack}}
-	return err
+	return nil
 }
 
 // complete puts into the key what was found.
@@ -159,12 +170,7 @@ func (s *stage) copyInto(ctx context.Context, p *placement, key copyKey, snap *s
 		}
 	}
 	if key.Chmod != "" {
-		if c.chmod, err = parseChmod(key.Chmod); err != nil {
-			return nil, err
-		}
-	}
-	if key.Dir {
-		if _, err := c.ensureDir(key.Dest); err != nil {
+		if c.chmod, c.parentMode, err = parseChmod(key.Chmod); err != nil {
 			return nil, err
 		}
 	}
@@ -191,29 +197,59 @@ func (p *placement) copyMatch(ctx context.Context, c *copier, g group, m *match,
 			return err
 		}
 	}
-	dest := key.Dest
-	if p.parents {
-		dest = path.Join(dest, keptParents(m, p.paths.Sources))
+	if !p.parents {
+		return c.copyTo(ctx, m, key.Dest, key.Dir)
 	}
-	return c.copyTo(ctx, m, dest, key.Dir)
+	dir, err := c.ensureDir(key.Dest)
+	if err != nil {
+		return err
+	}
+	return c.items(ctx, m.items, dir)
 }
 
-// keptParents is the part of the source's path that --parents keeps: all of
-// it, or what follows the pivot /./ of the argument that matched. For a file
-// its own name is added later.
-func keptParents(m *match, args []parser.Word) string {
+// keptPath is the part of the source's path that --parents keeps: all of it,
+// or what follows the pivot /./ of the argument that matched.
+func keptPath(m *match, args []parser.Word) string {
 	kept := m.name
 	for _, a := range args {
 		before, _, ok := strings.Cut(a.Text, "/./")
-		if prefix := cleanSource(before); ok && (prefix == "" || strings.HasPrefix(m.name, prefix+"/")) {
+		if prefix := cleanSource(before); ok && (prefix == "" || strings.HasPrefix(m.name+"/", prefix+"/")) {
 			kept = strings.TrimPrefix(strings.TrimPrefix(m.name, prefix), "/")
 			break
 		}
 	}
-	if m.isDir() {
-		return kept
+	return path.Clean(kept)
+}
+
+// withParents lists the match's items below kept, the end of its path, and
+// the directories above them that --parents copies along.
+func (s *source) withParents(m *match, kept string) ([]item, error) {
+	var out []item
+	top := strings.TrimSuffix(m.name, kept)
+	for i, c := range kept {
+		if c != '/' {
+			continue
+		}
+		p, err := s.root.Resolve(top+kept[:i], true, nil)
+		if err != nil {
+			return nil, err
+		}
+		it := item{src: p.Path, rel: kept[:i], parent: true}
+		it.st, err = p.Stat()
+		p.Close()
+		if err != nil {
+			return nil, fmt.Errorf("stat %q: %w", top+kept[:i], err)
+		}
+		out = append(out, it)
 	}
-	return path.Dir(kept)
+	for _, it := range m.items {
+		it.rel = path.Join(kept, it.rel)
+		if kept == "." && it.rel == "." {
+			it.rel = ""
+		}
+		out = append(out, it)
+	}
+	return out, nil
 }
 
 // findAll lists all sources of an instruction.
@@ -233,16 +269,16 @@ func findAll(ctx context.Context, src *source, args, exclude []parser.Word) ([]m
 	return out, nil
 }
 
-// parseChmod reads --chmod: an octal mode that replaces permission bits, or
-// chmod(1)'s symbolic form.
-func parseChmod(arg string) (func(uint32, bool) uint32, error) {
+// parseChmod reads --chmod: an octal mode that replaces permission bits, and
+// is that of new parents, too; or chmod(1)'s symbolic form.
+func parseChmod(arg string) (apply func(mode uint32, dir bool) uint32, parents uint32, err error) {
 	if n, err := strconv.ParseUint(arg, 8, 32); err == nil && n <= 0o7777 {
-		return func(uint32, bool) uint32 { return uint32(n) }, nil
+		return func(uint32, bool) uint32 { return uint32(n) }, uint32(n), nil
 	}
 	clauses := strings.Split(arg, ",")
 	for _, c := range clauses {
 		if _, err := symbolic(c, 0, false); err != nil {
-			return nil, fmt.Errorf("--chmod=%s: %w", arg, err)
+			return nil, 0, fmt.Errorf("--chmod=%s: %w", arg, err)
 		}
 	}
 	return func(mode uint32, dir bool) uint32 {
@@ -250,7 +286,7 @@ func parseChmod(arg string) (func(uint32, bool) uint32, error) {
 			mode, _ = symbolic(c, mode, dir) // checked above
 		}
 		return mode
-	}, nil
+	}, 0, nil
 }
 
 // symbolic applies one clause of a symbolic mode, [ugoa]*([-+=][rwxXst]*)+.

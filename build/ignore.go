@@ -72,6 +72,13 @@ func (f filter) excluded(name string, parent patternmatcher.MatchInfo) (bool, pa
 	if f.pm == nil || name == "." {
 		return false, patternmatcher.MatchInfo{}, nil
 	}
+	if f.pm.Exclusions() {
+		// With exceptions the parents' results do not tell which later rules
+		// match them: a rule after an exception would not hold below the
+		// directory it names.
+		out, err := f.pm.MatchesOrParentMatches(name)
+		return out, patternmatcher.MatchInfo{}, err
+	}
 	return f.pm.MatchesUsingParentResults(name, parent)
 }
 

@@ -192,7 +192,7 @@ func (s *source) digest(ctx context.Context, matches []match) (sum, error) {
 		fmt.Fprintf(h, "match %q %d\n", base, len(m.items))
 		for i := range m.items {
 			it := &m.items[i]
-			if i == 0 && m.isDir() {
+			if it.rel == "" && it.is(unix.S_IFDIR) {
 				continue // the directory itself is not copied
 			}
 			rec := s.owners[it.src]

@@ -2,6 +2,7 @@ package build
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,12 +16,13 @@ const maxPasswd = 16 << 20
 // account is a user as an image's files describe it.
 type account struct {
 	uid, gid uint32
-	groups   []uint32 // supplementary
+	groups   []uint32 // supplementary, with the gid among them, ascending
 	home     string
 }
 
 // lookupUser resolves USER's NAME[:GROUP], each a name or a number, with the
-// /etc/passwd and /etc/group of the image. A number need not be listed there.
+// /etc/passwd and /etc/group of the image. A number is always an id, also
+// where there is a name like it, and need not be listed.
 func lookupUser(root *inroot.Root, arg string) (account, error) {
 	name, group, hasGroup := strings.Cut(arg, ":")
 	a := account{home: "/"}
@@ -46,9 +48,12 @@ func lookupUser(root *inroot.Root, arg string) (account, error) {
 	}
 	if hasGroup {
 		a.gid, err = lookupGroup(root, group)
-		return a, err
+	} else {
+		a.groups, err = memberships(root, name)
 	}
-	a.groups, err = memberships(root, name)
+	a.groups = append(a.groups, a.gid)
+	slices.Sort(a.groups)
+	a.groups = slices.Compact(a.groups)
 	return a, err
 }
 
@@ -100,21 +105,22 @@ func ids(uid, gid string) (uint32, uint32, error) {
 	return uint32(u), uint32(g), nil
 }
 
-// passwdEntry finds the line of name, or of the number name, in a passwd(5)
-// or group(5) file with n fields. It returns nil if there is none.
+// passwdEntry finds the first line of name, or if name is a number of that id,
+// in a passwd(5) or group(5) file with n fields. It returns nil if there is
+// none.
 func passwdEntry(root *inroot.Root, file, name string, n int) ([]string, error) {
-	var byID []string
+	field := 0
+	if _, err := strconv.ParseUint(name, 10, 32); err == nil {
+		field = 2
+	}
+	var entry []string
 	err := passwdLines(root, file, n, func(f []string) bool {
-		if f[0] == name {
-			byID = f
-			return false
+		if f[field] == name {
+			entry = f
 		}
-		if byID == nil && f[2] == name {
-			byID = f
-		}
-		return true
+		return entry == nil
 	})
-	return byID, err
+	return entry, err
 }
 
 // memberships lists the groups that name is a member of.

@@ -35,6 +35,9 @@ type item struct {
 	rel  string // path below the match, "" for the match itself
 	st   unix.Stat_t
 	link string // target of a symbolic link
+	// parent says that the item is a directory above the match, copied along
+	// by --parents: its owner and times count only where it is new.
+	parent bool
 }
 
 func (it *item) is(format uint32) bool { return it.st.Mode&unix.S_IFMT == format }
@@ -65,6 +68,9 @@ func (s *source) find(ctx context.Context, arg string, exclude filter) ([]match,
 		m, err := s.list(ctx, name, exclude)
 		var missing *SourceError
 		if errors.As(err, &missing) {
+			if missing.Ignored && wild(arg) {
+				continue
+			}
 			missing.Source = arg // as written
 		}
 		if err != nil {
@@ -72,8 +78,6 @@ func (s *source) find(ctx context.Context, arg string, exclude filter) ([]match,
 		}
 		if m != nil {
 			out = append(out, *m)
-		} else if !wild(arg) {
-			return nil, &SourceError{Source: arg, Ignored: true}
 		}
 	}
 	return out, nil
@@ -158,7 +162,7 @@ func sortedNames(f *os.File) ([]string, error) {
 	return names, err
 }
 
-// list walks the match called name. It returns nil if name is excluded.
+// list walks the match called name. It returns nil if exclude hides it.
 func (s *source) list(ctx context.Context, name string, exclude filter) (*match, error) {
 	p, err := s.root.Resolve(name, true, nil)
 	if inroot.IsNotExist(err) {
@@ -186,13 +190,16 @@ func (s *source) list(ctx context.Context, name string, exclude filter) (*match,
 	}
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	if !isDir {
-		if drop, _, err := exclude.excluded(path.Base(name), patternmatcher.MatchInfo{}); err != nil || drop || out {
+		if out {
+			return nil, &SourceError{Source: name, Ignored: true}
+		}
+		if drop, _, err := exclude.excluded(path.Base(name), patternmatcher.MatchInfo{}); err != nil || drop {
 			return nil, err
 		}
 		return &match{name: name, items: []item{{src: p.Path, st: st}}}, nil
 	}
 	if out && s.ignore.prune() {
-		return nil, nil
+		return nil, &SourceError{Source: name, Ignored: true}
 	}
 	w.items = []item{{src: p.Path, st: st}}
 	fd, err := unix.Openat(p.Dir, p.Base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -203,7 +210,7 @@ func (s *source) list(ctx context.Context, name string, exclude filter) (*match,
 		return nil, err
 	}
 	if out && len(w.items) == 1 {
-		return nil, nil
+		return nil, &SourceError{Source: name, Ignored: true}
 	}
 	return &match{name: name, items: w.items}, nil
 }

@@ -79,6 +79,7 @@ func (s *stage) begin(ctx context.Context) (err error) {
 			return err
 		}
 		s.inherit(other)
+		s.scope.inherit(other.scope)
 		s.missed = other.missed
 		return nil
 	}
@@ -181,6 +182,8 @@ func (s *stage) instruction(ctx context.Context, raw parser.Instruction) error {
 		return s.runWorkdir(ctx, in, step)
 	case *parser.Rsync:
 		return s.runRsync(ctx, in, step)
+	case *parser.Env:
+		s.scope.set(in)
 	case *parser.Maintainer:
 		s.config.Author = in.Name
 	}

@@ -29,11 +29,12 @@ func platformArgs(build, target image.Platform, stage string) map[string]string 
 }
 
 // scope is the variables that instructions of one stage can name: ARGs
-// declared so far, and the image's ENV, which wins.
+// declared so far, here or in the stage that this one is from, and the image's
+// ENV. Of an ARG and an ENV of one name the later one counts.
 type scope struct {
 	given  map[string]string // --build-arg
 	global map[string]string // ARGs before the first FROM, and the platform's
-	args   map[string]string // declared in this stage and having a value
+	args   map[string]string // declared, having a value, and not hidden by a later ENV
 	used   map[string]bool   // --build-args that some ARG took; shared by all stages
 }
 
@@ -47,8 +48,19 @@ func (s *scope) stage() *scope {
 	return &scope{given: s.given, global: s.args, args: map[string]string{}, used: s.used}
 }
 
+// inherit takes over what the stage that this one is from has declared.
+func (s *scope) inherit(from *scope) { s.args = maps.Clone(from.args) }
+
+// set tells of an ENV, which hides ARGs before it.
+func (s *scope) set(e *parser.Env) {
+	for _, p := range e.Pairs {
+		delete(s.args, p.Key.Text)
+	}
+}
+
 // declare handles the definitions of one ARG instruction. In a stage, an ARG
-// without default takes the value of the global ARG of that name.
+// without default takes the value of the global ARG of that name; one that has
+// no value anywhere changes nothing.
 func (s *scope) declare(a *parser.Arg, env []string) (unset []string, err error) {
 	for i := range a.Args {
 		def := &a.Args[i]
@@ -67,8 +79,6 @@ func (s *scope) declare(a *parser.Arg, env []string) (unset []string, err error)
 		}
 		if ok {
 			s.args[def.Name] = v
-		} else {
-			delete(s.args, def.Name)
 		}
 	}
 	return unset, nil
@@ -77,21 +87,20 @@ func (s *scope) declare(a *parser.Arg, env []string) (unset []string, err error)
 // lookup finds variables for substitution.
 func (s *scope) lookup(env []string) parser.Lookup {
 	return func(name string) (string, bool) {
-		if v, ok := image.Getenv(env, name); ok {
+		if v, ok := s.args[name]; ok {
 			return v, ok
 		}
-		v, ok := s.args[name]
-		return v, ok
+		return image.Getenv(env, name)
 	}
 }
 
 // runEnv is the environment of a RUN that counts for the cache: the image's
-// ENV, and ARGs that it does not hide.
+// ENV, and ARGs.
 func (s *scope) runEnv(env []string) []string {
 	out := slices.Clone(env)
 	for _, name := range slices.Sorted(maps.Keys(s.args)) {
-		if _, ok := image.Getenv(env, name); !ok && !slices.Contains(passThrough, name) {
-			out = append(out, name+"="+s.args[name])
+		if !slices.Contains(passThrough, name) {
+			out = image.Setenv(out, name, s.args[name])
 		}
 	}
 	if _, ok := image.Getenv(out, "PATH"); !ok {
@@ -100,14 +109,17 @@ func (s *scope) runEnv(env []string) []string {
 	return out
 }
 
-// passEnv adds the pass-through variables: from --build-arg, else from the
-// caller's environment.
+// passEnv adds the pass-through variables: from --build-arg, else from an ARG,
+// else from the caller's environment.
 func (s *scope) passEnv(env, host []string) []string {
 	for _, name := range passThrough {
 		if _, ok := image.Getenv(env, name); ok {
 			continue
 		}
 		v, ok := s.given[name]
+		if !ok {
+			v, ok = s.args[name]
+		}
 		if !ok {
 			v, ok = image.Getenv(host, name)
 		}

@@ -22,6 +22,7 @@ type ExtractOptions struct {
 	// KeepDev creates what is below dev/, but for device nodes: for an archive
 	// that is not a whole root file system.
 	KeepDev    bool
+	AllOwners  bool         // Unpacked.Owners holds all members, not only those that differ from the disk
 	KeepOwners bool         // as in Options
 	Logger     *slog.Logger // nil: silent
 }
@@ -56,7 +57,7 @@ func extractTar(ctx context.Context, root string, r io.Reader, opts ExtractOptio
 		return nil, err
 	}
 	defer t.close()
-	u.Owners = t.table
+	u.Owners, t.all = t.table, opts.AllOwners
 	s := startStream(ctx, Blob{Open: readOnce(r)}, nil, newChunks())
 	defer s.close()
 	dir, err := t.dir(into)

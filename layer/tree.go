@@ -38,6 +38,7 @@ type tree struct {
 	log   *slog.Logger
 
 	table  fakeroot.Table
+	all    bool                // table holds records that say nothing, too
 	times  map[string]dirTimes // directories, by resolved path
 	ghosts map[string]bool     // members left out that a hard link may name
 
@@ -317,7 +318,7 @@ func (t *tree) record(path string, m *member, xattrs map[string][]byte) {
 	if m.kind != kindSymlink && Widen(m.mode, m.kind == kindDir) != m.mode {
 		rec.Perm, rec.HasPerm = m.mode, true
 	}
-	if rec.UID == 0 && rec.GID == 0 && !rec.HasPerm && len(xattrs) == 0 {
+	if rec.UID == 0 && rec.GID == 0 && !rec.HasPerm && len(xattrs) == 0 && !t.all {
 		delete(t.table, path)
 		return
 	}
