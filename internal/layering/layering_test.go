@@ -14,16 +14,16 @@ import (
 // layers gives each package its height. A package imports lower ones only,
 // never one of its own height.
 var layers = map[string]int{
-	"virga/image":    0,
-	"virga/parser":   0,
-	"virga/fakeroot": 0,
-	"virga/unpriv":   0,
-	"virga/layer":    1,
-	"virga/registry": 1,
-	"virga/storage":  1,
-	"virga/archive":  1,
-	"virga/build":    2,
-	"virga/exchange": 2,
+	"virga/image":         0,
+	"virga/parser":        0,
+	"virga/fakeroot":      0,
+	"virga/unpriv":        0,
+	"virga/layer/inflate": 0,
+	"virga/layer":         1,
+	"virga/registry":      1,
+	"virga/storage":       1,
+	"virga/build":         2,
+	"virga/exchange":      2,
 }
 
 // homes are the only packages that import a module directly; a path ending in
@@ -35,7 +35,7 @@ var homes = map[string][]string{
 	"github.com/google/go-containerregistry/":  {"virga/registry"},
 	"github.com/containers/storage/":           {"virga/storage"},
 	"github.com/opencontainers/umoci/oci/cas/": {"virga/storage"},
-	"github.com/klauspost/":                    {"virga/layer"},
+	"github.com/klauspost/":                    {"virga/layer", "virga/layer/inflate"},
 	"github.com/syndtr/gocapability/":          {"virga/unpriv"},
 	"golang.org/x/net/bpf":                     {"virga/fakeroot"},
 }
