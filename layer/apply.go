@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"virga/fakeroot"
 	"virga/internal/inroot"
 )
 
@@ -166,7 +167,7 @@ func (t *tree) addDir(parent *handle, base, path string, m *member) error {
 func (t *tree) addNode(ctx context.Context, parent *handle, base, path string, m *member, r io.Reader) error {
 	mode := m.mode
 	if !t.real {
-		mode = Widen(mode, false)
+		mode = fakeroot.Widen(mode, false)
 	}
 	j := job{dir: parent, base: base, m: m, mode: mode}
 	if m.kind == kindFile && (m.size > smallFile || m.sparse || m.xattrs != nil) {

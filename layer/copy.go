@@ -130,7 +130,7 @@ func exportMember(path string, st *unix.Stat_t, owners fakeroot.Table, opts Expo
 // truePerm is the mode that a file is meant to have: the recorded one, unless
 // the mode on disk has been changed since.
 func truePerm(m *member, rec fakeroot.Record) uint32 {
-	if rec.HasPerm && m.mode == Widen(rec.Perm, m.kind == kindDir) {
+	if rec.HasPerm && m.mode == fakeroot.Widen(rec.Perm, m.kind == kindDir) {
 		return rec.Perm
 	}
 	return m.mode
@@ -277,7 +277,7 @@ func (c *copier) file(from, to *handle, base, path string, m *member) error {
 	}
 	mode := m.mode
 	if !c.t.real {
-		mode = Widen(mode, false)
+		mode = fakeroot.Widen(mode, false)
 	}
 	j := job{dir: to.hold(), base: base, m: m, mode: mode}
 	if m.kind == kindFile {

@@ -176,16 +176,6 @@ func cleanTarget(target string, fixes *Fixes) string {
 	return "."
 }
 
-// Widen is the mode that a file with the given permissions gets on disk, so
-// that its owner can read, change and remove it: at least rwx------ for a
-// directory, rw------- for another file.
-func Widen(perm uint32, dir bool) uint32 {
-	if dir {
-		return perm | 0o700
-	}
-	return perm | 0o600
-}
-
 // splitName returns the parent and the last component of a clean name.
 func splitName(name string) (dir, base string) {
 	if i := strings.LastIndexByte(name, '/'); i >= 0 {

@@ -292,7 +292,7 @@ func (t *tree) setImplicit(dirfd int, base, path string) error {
 func (t *tree) describeDir(fd int, path string, m *member) error {
 	mode := m.mode
 	if !t.real {
-		mode = Widen(mode, true)
+		mode = fakeroot.Widen(mode, true)
 	}
 	if t.real {
 		if err := unix.Fchown(fd, int(m.uid), int(m.gid)); err != nil {
@@ -315,7 +315,7 @@ func (t *tree) record(path string, m *member, xattrs map[string][]byte) {
 		return
 	}
 	rec := fakeroot.Record{UID: m.uid, GID: m.gid, Xattrs: xattrs}
-	if m.kind != kindSymlink && Widen(m.mode, m.kind == kindDir) != m.mode {
+	if m.kind != kindSymlink && fakeroot.Widen(m.mode, m.kind == kindDir) != m.mode {
 		rec.Perm, rec.HasPerm = m.mode, true
 	}
 	if rec.UID == 0 && rec.GID == 0 && !rec.HasPerm && len(xattrs) == 0 && !t.all {

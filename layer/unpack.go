@@ -17,7 +17,7 @@ import (
 // anything else replaces what is there; whiteouts and opaque marks hide
 // lower layers only, wherever in their own layer they stand. A link among the parent
 // directories of a member is followed, inside dir. Modes are widened so that
-// the owner can read and remove everything (Widen); set-id bits stay.
+// the owner can read and remove everything (u+rwx for directories, u+rw for files); set-id bits stay.
 //
 // Layers are decompressed ahead of their turn, in bounded memory. The first
 // error ends the work and names layer and path; dir is then left half full,
