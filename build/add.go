@@ -56,7 +56,7 @@ func (s *stage) remoteGroups(ctx context.Context, in *parser.Add, p *placement) 
 		if err != nil {
 			return nil, err
 		}
-		matches, err := findAll(ctx, src, []parser.Word{{Text: arg}}, in.Exclude)
+		matches, err := findAll(ctx, src.find, []parser.Word{{Text: arg}}, in.Exclude)
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,6 @@ import (
 
 	"virga/fakeroot"
 	"virga/internal/inroot"
-	"virga/parser"
 )
 
 // mktree makes a tree from lines: "d 755 path", "f 644 path content",
@@ -146,6 +145,11 @@ var copyCases = []copyCase{
 		want: []string{"d 755 d", "d 711 d/a", "d 700 d/a/b", "f 644 d/a/b/c 1"}},
 	{name: "parents from a pivot", src: []string{"d 711 a", "d 700 a/b", "f 644 a/b/c 1"}, args: []string{"a/./b/c"}, dest: "/d", parents: true,
 		want: []string{"d 755 d", "d 700 d/b", "f 644 d/b/c 1"}},
+	{name: "parents of wildcards", src: []string{"f 644 a/b/1.c 1", "f 644 a/2.c 2", "f 644 3.c 3", "f 644 e/4.h 4"}, args: []string{"**/*.c"}, dest: "/d", parents: true,
+		want: []string{"d 755 d", "f 644 d/3.c 3", "d 755 d/a", "f 644 d/a/2.c 2", "d 755 d/a/b", "f 644 d/a/b/1.c 1"}},
+	{name: "parents and exclude", src: []string{"f 644 a/b/x 1", "f 644 a/b/y 2", "f 644 a/y 3"}, exclude: []string{"a/b/x", "y"}, args: []string{"a"}, dest: "/d", parents: true,
+		want: []string{"d 755 d", "d 755 d/a", "d 755 d/a/b", "f 644 d/a/b/y 2", "f 644 d/a/y 3"}},
+	{name: "parents and missing source", src: []string{"f 644 a/b 1"}, args: []string{"a/c"}, dest: "/d", parents: true, err: `source "a/c": no such file`},
 	{name: "contents of the pivot", src: []string{"f 644 a/b 1"}, args: []string{"a/./"}, dest: "/d", parents: true, want: []string{"d 755 d", "f 644 d/b 1"}},
 	{name: "chmod symbolic", src: []string{"f 644 s/a 1", "d 700 s/d"}, chmod: "go=u,o-w,a+X", args: []string{"s"}, dest: "/d", err: "unknown permission"},
 	{name: "chmod symbolic X", src: []string{"f 644 s/a 1", "d 700 s/d"}, chmod: "g+w,o=rX", args: []string{"s"}, dest: "/d", want: []string{"d 755 d", "f 664 d/a 1", "d 725 d/d"}},
@@ -193,19 +197,18 @@ func runCopyCase(t *testing.T, tt copyCase, src, dst string) (*copier, error) {
 			return nil, err
 		}
 	}
+	p := placement{parents: tt.parents}
 	isDir := strings.HasSuffix(tt.dest, "/") || len(tt.args) > 1
 	for _, a := range tt.args {
-		ms, err := from.find(t.Context(), a, filter{exclude})
+		find := from.find
+		if tt.parents {
+			find = from.findParents
+		}
+		ms, err := find(t.Context(), a, filter{exclude})
 		if err != nil {
 			return nil, err
 		}
-		p := placement{parents: tt.parents}
 		for i := range ms {
-			if tt.parents {
-				if ms[i].items, err = from.withParents(&ms[i], keptPath(&ms[i], []parser.Word{{Text: a}})); err != nil {
-					return nil, err
-				}
-			}
 			if err := p.copyMatch(t.Context(), c, group{src: from}, &ms[i], copyKey{Dest: tt.dest, Dir: isDir}); err != nil {
 				return nil, err
 			}

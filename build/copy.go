@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 
@@ -118,20 +117,13 @@ func (p *placement) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	matches, err := findAll(ctx, src, p.paths.Sources, p.paths.Exclude)
-	if err != nil {
-		return err
-	}
+	find := src.find
 	if p.parents {
-		for i := range matches {
-			m := &matches[i]
-			if m.items, err = src.withParents(m, keptPath(m, p.paths.Sources)); err != nil {
-				return err
-			}
-		}
+		find = src.findParents
 	}
+	matches, err := findAll(ctx, find, p.paths.Sources, p.paths.Exclude)
 	p.groups = []group{{src: src, matches: matches, unpack: p.unpack}}
-	return nil
+	return err
 }
 
 // complete puts into the key what was found.
@@ -207,60 +199,15 @@ func (p *placement) copyMatch(ctx context.Context, c *copier, g group, m *match,
 	return c.items(ctx, m.items, dir)
 }
 
-// keptPath is the part of the source's path that --parents keeps: all of it,
-// or what follows the pivot /./ of the argument that matched.
-func keptPath(m *match, args []parser.Word) string {
-	kept := m.name
-	for _, a := range args {
-		before, _, ok := strings.Cut(a.Text, "/./")
-		if prefix := cleanSource(before); ok && (prefix == "" || strings.HasPrefix(m.name+"/", prefix+"/")) {
-			kept = strings.TrimPrefix(strings.TrimPrefix(m.name, prefix), "/")
-			break
-		}
-	}
-	return path.Clean(kept)
-}
-
-// withParents lists the match's items below kept, the end of its path, and
-// the directories above them that --parents copies along.
-func (s *source) withParents(m *match, kept string) ([]item, error) {
-	var out []item
-	top := strings.TrimSuffix(m.name, kept)
-	for i, c := range kept {
-		if c != '/' {
-			continue
-		}
-		p, err := s.root.Resolve(top+kept[:i], true, nil)
-		if err != nil {
-			return nil, err
-		}
-		it := item{src: p.Path, rel: kept[:i], parent: true}
-		it.st, err = p.Stat()
-		p.Close()
-		if err != nil {
-			return nil, fmt.Errorf("stat %q: %w", top+kept[:i], err)
-		}
-		out = append(out, it)
-	}
-	for _, it := range m.items {
-		it.rel = path.Join(kept, it.rel)
-		if kept == "." && it.rel == "." {
-			it.rel = ""
-		}
-		out = append(out, it)
-	}
-	return out, nil
-}
-
 // findAll lists all sources of an instruction.
-func findAll(ctx context.Context, src *source, args, exclude []parser.Word) ([]match, error) {
+func findAll(ctx context.Context, find func(context.Context, string, filter) ([]match, error), args, exclude []parser.Word) ([]match, error) {
 	pm, err := newMatcher(sourceArgs(exclude))
 	if err != nil {
 		return nil, fmt.Errorf("--exclude: %w", err)
 	}
 	var out []match
 	for _, a := range args {
-		m, err := src.find(ctx, a.Text, filter{pm})
+		m, err := find(ctx, a.Text, filter{pm})
 		if err != nil {
 			return nil, err
 		}

@@ -82,6 +82,24 @@ func (f filter) excluded(name string, parent patternmatcher.MatchInfo) (bool, pa
 	return f.pm.MatchesUsingParentResults(name, parent)
 }
 
+// under is excluded for a path whose parents were not looked at.
+func (f filter) under(name string) (bool, patternmatcher.MatchInfo, error) {
+	if name == "" {
+		return false, patternmatcher.MatchInfo{}, nil
+	}
+	parent, err := f.parentInfo(name)
+	if err != nil {
+		return false, parent, err
+	}
+	return f.excluded(name, parent)
+}
+
+// hides is under for a path that nothing is below.
+func (f filter) hides(name string) (bool, error) {
+	out, _, err := f.under(name)
+	return out, err
+}
+
 // prune reports whether an excluded directory need not be entered: nothing
 // below it can be included again.
 func (f filter) prune() bool { return f.pm != nil && !f.pm.Exclusions() }

@@ -164,6 +164,12 @@ func sortedNames(f *os.File) ([]string, error) {
 
 // list walks the match called name. It returns nil if exclude hides it.
 func (s *source) list(ctx context.Context, name string, exclude filter) (*match, error) {
+	return s.listAs(ctx, name, "", exclude)
+}
+
+// listAs is list where the match itself counts as rel for exclude and for the
+// items; "" stands for the match.
+func (s *source) listAs(ctx context.Context, name, rel string, exclude filter) (*match, error) {
 	p, err := s.root.Resolve(name, true, nil)
 	if inroot.IsNotExist(err) {
 		return nil, &SourceError{Source: name}
@@ -193,20 +199,28 @@ func (s *source) list(ctx context.Context, name string, exclude filter) (*match,
 		if out {
 			return nil, &SourceError{Source: name, Ignored: true}
 		}
-		if drop, _, err := exclude.excluded(path.Base(name), patternmatcher.MatchInfo{}); err != nil || drop {
+		shown := rel
+		if shown == "" {
+			shown = path.Base(name)
+		}
+		if drop, err := exclude.hides(shown); err != nil || drop {
 			return nil, err
 		}
-		return &match{name: name, items: []item{{src: p.Path, st: st}}}, nil
+		return &match{name: name, items: []item{{src: p.Path, rel: rel, st: st}}}, nil
 	}
 	if out && s.ignore.prune() {
 		return nil, &SourceError{Source: name, Ignored: true}
 	}
-	w.items = []item{{src: p.Path, st: st}}
+	hidden, excluded, err := exclude.under(rel)
+	if err != nil || hidden && exclude.prune() {
+		return nil, err
+	}
+	w.items = []item{{src: p.Path, rel: rel, st: st}}
 	fd, err := unix.Openat(p.Dir, p.Base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", name, err)
 	}
-	if err := w.dir(fd, p.Path, "", info, patternmatcher.MatchInfo{}); err != nil {
+	if err := w.dir(fd, p.Path, rel, info, excluded); err != nil {
 		return nil, err
 	}
 	if out && len(w.items) == 1 {

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"path"
 
 	"virga/fakeroot"
 	"virga/parser"
@@ -15,6 +16,9 @@ type workdirKey struct{ Op, Dir, User string }
 func (s *stage) runWorkdir(ctx context.Context, in *parser.Workdir, step Step) error {
 	dir := workdir(s.set.WorkingDir, in.Path.Text)
 	s.set.WorkingDir = dir
+	if path.IsAbs(in.Path.Text) {
+		s.set.WorkingDir = in.Path.Text // as written, like BuildKit
+	}
 	return s.apply(ctx, op{
 		step: step, text: in.String(),
 		what: func(context.Context) (any, error) { return workdirKey{"WORKDIR", dir, s.set.User}, nil },
