@@ -69,6 +69,10 @@ bats: build ## the command from outside; TESTS=FILE... chooses
 	@sh test/need.sh bats
 	@test/bats/run $(TESTS)
 
+.PHONY: conformance
+conformance: build ## Dockerfiles built by virga and buildah, compared (root); FLAGS for go test
+	@GO='$(GO)' test/conformance/run bin/virga $(FLAGS)
+
 .PHONY: lint
 lint: go ## formatting, vet, layers, shell syntax; golangci-lint and shellcheck if present
 	@fmt=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')); \

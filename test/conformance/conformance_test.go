@@ -291,6 +291,7 @@ func TestAcceptedIsUsed(t *testing.T) {
 var etc = map[string]string{
 	"passwd": "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\nalice:x:1000:1000:Alice:/home/alice:/bin/sh\nbob:x:1001:100::/home/bob:/bin/sh\n77:x:4242:4343::/:/bin/sh\n",
 	"group":  "root:x:0:\ndaemon:x:1:\nusers:x:100:\nstaff:x:50:alice,bob\nwheel:x:10:alice\nalice:x:1000:\n88:x:5252:\n",
+	"motd":   "welcome\n",
 	"hosts":  "", "resolv.conf": "", "hostname": "",
 }
 
@@ -331,7 +332,7 @@ func addBase(tw *tar.Writer) error {
 	add("root/", tar.TypeDir, 0o700, 0, "")
 	add("tmp/", tar.TypeDir, 0o1777, 0, "")
 	add("home/alice/", tar.TypeDir, 0o750, 1000, "")
-	for _, n := range []string{"passwd", "group", "hosts", "resolv.conf", "hostname"} {
+	for _, n := range []string{"passwd", "group", "hosts", "resolv.conf", "hostname", "motd"} {
 		add("etc/"+n, tar.TypeReg, 0o644, 0, etc[n])
 	}
 	for _, path := range []string{"/bin/busybox", "/usr/bin/busybox"} {
