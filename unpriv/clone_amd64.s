@@ -1,3 +1,5 @@
+//go:build !race
+
 #include "textflag.h"
 
 // func cloneVM(flags, stack uintptr, p *program) (pid, errno uintptr)

@@ -151,7 +151,7 @@ func container(dir string, args ...string) Container {
 	}
 }
 
-// run runs a container and returns what it printed. Failures of the container
+// runOK runs a container and returns what it printed. Failures of the container
 // fail the test.
 func runOK(t *testing.T, c Container) string {
 	t.Helper()

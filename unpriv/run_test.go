@@ -23,6 +23,7 @@ func TestRunIsolates(t *testing.T) {
 	c := container(newRoot(t), "show", "pid", "ids", "dir", "NoNewPrivs", "processes", "umask", "files", "session", "env", "name", "SigBlk")
 	c.Process.Cwd = "/tmp"
 	c.Hostname = "somewhere"
+	defer unix.Umask(unix.Umask(0o077)) // the caller's is no part of a build
 	// Open files that are not close-on-exec must not get in.
 	fd, err := unix.Open("/", unix.O_RDONLY, 0)
 	if err != nil {
@@ -227,13 +228,21 @@ func children(t *testing.T) (n int) {
 	return n
 }
 
+// mountTable lists the mounts that a test may have made; those of the host come
+// and go.
 func mountTable(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b)
+	var out strings.Builder
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "/"+strings.Split(t.Name(), "/")[0]) {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
 }
 
 // The signals that a Go program handles for itself, its ignored ones, and its

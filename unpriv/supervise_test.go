@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -139,10 +140,13 @@ func TestSuperviseFails(t *testing.T) {
 	}
 	c := container(newRoot(t), "sleep")
 	c.Filter = filterOn(unix.SYS_GETPPID, unix.SECCOMP_RET_USER_NOTIF)
-	broken := errors.New("broken")
+	broken, start := errors.New("broken"), time.Now()
 	c.Supervise = func(int) error { return broken }
 	if _, _, err := runOutput(t, c); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), `supervise "helper": `) {
 		t.Errorf("error %v", err)
+	}
+	if d := time.Since(start); d > 20*time.Second { // the program sleeps longer
+		t.Errorf("Run returned after %v", d)
 	}
 	if n := children(t); n != 0 {
 		t.Errorf("%d processes are left", n)
