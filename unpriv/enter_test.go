@@ -165,7 +165,7 @@ func TestForbidden(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if want := "create user namespace: no space left on device: this host does not allow it"; no.Error() != want {
+		if want := "create user namespace: this host does not allow it, or no more"; no.Error() != want {
 			t.Errorf("%s: %q, want %q", name, no.Error(), want)
 		}
 		if want := "user.max_user_namespaces is 0; the administrator must set it"; !strings.HasPrefix(no.Hint(), want) {

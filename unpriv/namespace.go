@@ -22,6 +22,10 @@ func newNamespaceError(err error) *NamespaceError {
 }
 
 func (e *NamespaceError) Error() string {
+	if errors.Is(e.Err, unix.ENOSPC) || errors.Is(e.Err, unix.EUSERS) {
+		// The kernel's words would be of space on a device.
+		return "create user namespace: this host does not allow it, or no more"
+	}
 	return fmt.Sprintf("create user namespace: %v: this host does not allow it", root(e.Err))
 }
 
