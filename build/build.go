@@ -33,6 +33,8 @@ const (
 // in storage is pulled.
 type Bases interface {
 	Base(ctx context.Context, ref image.Reference, want image.Platform) (*storage.Image, error)
+	// Flatten merges a chain of trees into dir, an empty directory.
+	Flatten(ctx context.Context, dir string, chain []storage.TreeID) (fakeroot.Table, error)
 }
 
 // Reporter hears how a build goes on. Calls come from several goroutines.
@@ -130,6 +132,9 @@ type builder struct {
 	roots []*inroot.Root // closed at the end
 	runs  int
 	steps int
+
+	probeOnce sync.Once
+	overlayOK bool
 
 	levelOnce  sync.Once
 	levelFound fakeroot.Level

@@ -26,6 +26,11 @@ func (b *builder) commit(ctx context.Context, s *stage) (*storage.Image, error) 
 	if config.Created != nil {
 		img.Created = *config.Created
 	}
+	if len(s.chain) > 1 && !b.overlayWorks(ctx) {
+		if img.Flat, err = b.flatTree(ctx, s, layers, size); err != nil {
+			return nil, err
+		}
+	}
 	if img.ID, err = b.store.AddBlob(ctx, raw); err != nil {
 		return nil, err
 	}

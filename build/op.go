@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -111,6 +112,7 @@ func (s *stage) apply(ctx context.Context, o op) (err error) {
 
 func (s *stage) hit(key string, st *storage.State, o op) (err error) {
 	o.step.Flag = '*'
+	s.plain = nil
 	s.b.started(o.step)
 	defer func() { s.b.finished(o.step, err) }()
 	return s.advance(key, st, o.text)
@@ -175,7 +177,12 @@ func (b *builder) cached(ctx context.Context, key string) (*storage.State, error
 // compute runs the operation in a fresh snapshot and stores what it changed.
 func (s *stage) compute(ctx context.Context, key string, o op) (_ *storage.State, err error) {
 	b := s.b
-	snap, err := b.mount(ctx, s.chain, s.owners, o.stubs)
+	var snap *snapshot
+	if b.overlayWorks(ctx) {
+		snap, err = b.mount(ctx, s.chain, s.owners, o.stubs)
+	} else {
+		snap, err = s.mountPlain(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +219,7 @@ func (s *stage) advance(key string, st *storage.State, text string) error {
 		if err != nil {
 			return err
 		}
-		s.chain, s.owners = append(slices.Clip(s.chain), id), fakeroot.Merge(s.owners, delta)
+		s.chain, s.owners = append(slices.Clip(s.chain), id), mergeOwners(s.owners, delta)
 	}
 	s.history(text, len(st.Chain) == 0)
 	return nil
@@ -227,5 +234,13 @@ func (b *builder) chainOwners(chain []storage.TreeID) (fakeroot.Table, error) {
 			return nil, err
 		}
 	}
-	return fakeroot.Merge(tables...), nil
+	return mergeOwners(tables...), nil
+}
+
+// mergeOwners is the records in force for a chain. Those that stand for
+// deleted files are of no use any more.
+func mergeOwners(tables ...fakeroot.Table) fakeroot.Table {
+	out := fakeroot.Merge(tables...)
+	maps.DeleteFunc(out, func(_ string, r fakeroot.Record) bool { return r.Equal(whiteoutRecord) })
+	return out
 }

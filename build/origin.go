@@ -69,7 +69,7 @@ func (o *origin) open(ctx context.Context) (*source, error) {
 	if o.key == "" {
 		return nil, errNoContext
 	}
-	dir, err := o.dir()
+	dir, err := o.dir(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (o *origin) open(ctx context.Context) (*source, error) {
 
 // dir is a directory with the files of the chain, a mount if it has several
 // trees.
-func (o *origin) dir() (string, error) {
+func (o *origin) dir(ctx context.Context) (string, error) {
 	lowers := o.b.lowers(o.chain)
 	switch {
 	case o.mounted != "":
@@ -96,6 +96,8 @@ func (o *origin) dir() (string, error) {
 		return o.b.stub(false)
 	case len(lowers) == 1:
 		return lowers[0], nil
+	case !o.b.overlayWorks(ctx):
+		return o.b.flatCopy(ctx, o.chain)
 	}
 	dir, err := o.b.work.Sub(fmt.Sprintf("view%d", o.b.snaps.Add(1)))
 	if err != nil {

@@ -231,13 +231,17 @@ func (b *builder) supervised(ctx context.Context, c unpriv.Container, snap *snap
 		return unpriv.Status{}, err
 	}
 	defer proc.Close()
-	upper, err := os.Open(snap.path("upper"))
+	changed := snap.path("upper")
+	if snap.plain != nil {
+		changed = snap.plain.dir
+	}
+	upper, err := os.Open(changed)
 	if err != nil {
 		return unpriv.Status{}, err
 	}
 	defer upper.Close()
 	records := fakeroot.NewRecords()
-	if err := records.Load(root, snap.owners, false); err != nil {
+	if err := records.Load(root, snap.owners, snap.plain != nil); err != nil {
 		return unpriv.Status{}, err
 	}
 	sup, err := fakeroot.New(fakeroot.Options{Mode: o.Mode, Level: o.Level, Records: records, Proc: proc, Upper: upper, User: user, Log: b.log})

@@ -26,6 +26,7 @@ type snapshot struct {
 	owners fakeroot.Table // of the trees below
 	// table holds the records of everything in upper, once a RUN has told.
 	table fakeroot.Table
+	plain *plainRoot // root is this, not a mount
 }
 
 // mount makes a snapshot of a chain. RUN needs mount points for /proc and the
@@ -117,10 +118,7 @@ func (s *snapshot) owner(arg string) (*fakeroot.Record, error) { return lookupOw
 // was put there; nil means that a RUN left its own. It returns the tree, or
 // nothing if nothing was changed.
 func (s *snapshot) commit(ctx context.Context, placed fakeroot.Table) ([]storage.TreeID, error) {
-	if err := s.unmount(); err != nil {
-		return nil, err
-	}
-	c := capture{ctx: ctx, below: s.owners, epoch: s.b.Epoch, record: func(path string, st *unix.Stat_t) fakeroot.Record {
+	record := func(path string, st *unix.Stat_t) fakeroot.Record {
 		if s.b.Chroot {
 			return realRecord(st)
 		}
@@ -131,7 +129,23 @@ func (s *snapshot) commit(ctx context.Context, placed fakeroot.Table) ([]storage
 			return rec
 		}
 		return s.owners[path]
-	}}
+	}
+	c := capture{ctx: ctx, below: s.owners, epoch: s.b.Epoch, record: record}
+	if s.plain != nil {
+		gone, err := s.difference(ctx, record)
+		if err != nil {
+			return nil, err
+		}
+		c.record = func(path string, st *unix.Stat_t) fakeroot.Record {
+			if gone[path] {
+				return whiteoutRecord
+			}
+			return record(path, st)
+		}
+	}
+	if err := s.unmount(); err != nil {
+		return nil, err
+	}
 	owners, err := c.run(s.path("upper"))
 	if err != nil {
 		return nil, err
@@ -140,7 +154,7 @@ func (s *snapshot) commit(ctx context.Context, placed fakeroot.Table) ([]storage
 		return nil, nil
 	}
 	for path, rec := range s.table {
-		if rec.Gone {
+		if _, ok := owners[path]; rec.Gone && !ok {
 			owners[path] = rec
 		}
 	}
@@ -173,6 +187,9 @@ func (s *snapshot) unmount() error {
 	}
 	err := s.root.Close()
 	s.root = nil
+	if s.plain != nil {
+		return err
+	}
 	return errors.Join(err, unpriv.Unmount(s.path("merged")))
 }
 

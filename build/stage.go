@@ -34,8 +34,9 @@ type stage struct {
 	base   *storage.Image // what FROM named, nil for scratch and stages
 	config image.Config   // Config.Config is kept in set
 	set    settings
-	when   time.Time // creation time of the last change
-	missed bool      // dry run: what follows would have to be computed
+	when   time.Time  // creation time of the last change
+	plain  *plainRoot // the files at this state, where overlays do not work
+	missed bool       // dry run: what follows would have to be computed
 }
 
 // start builds the stage, or waits until another caller has.

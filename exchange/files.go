@@ -184,16 +184,16 @@ func (x *Exchange) unpackTo(ctx context.Context, img *storage.Image, dir string)
 		if src, err = work.Sub("flat"); err != nil {
 			return err
 		}
-		if owners, err = x.flatten(ctx, src, img.Chain); err != nil {
+		if owners, err = x.Flatten(ctx, src, img.Chain); err != nil {
 			return err
 		}
 	}
 	return layer.Export(ctx, dir, src, owners, layer.ExportOptions{Owners: x.opts.Real, DropSetID: !x.opts.Real, Logger: x.log})
 }
 
-// flatten merges a chain of trees into dir: each tree is read as the layer it
+// Flatten merges a chain of trees into dir: each tree is read as the layer it
 // is packed to, and the layers are unpacked as those of a registry are.
-func (x *Exchange) flatten(ctx context.Context, dir string, chain []storage.TreeID) (fakeroot.Table, error) {
+func (x *Exchange) Flatten(ctx context.Context, dir string, chain []storage.TreeID) (fakeroot.Table, error) {
 	blobs, err := x.packing(chain)
 	if err != nil {
 		return nil, err

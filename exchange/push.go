@@ -219,7 +219,7 @@ func (x *Exchange) flatUpload(ctx context.Context, img *storage.Image) (_ *regis
 	if err != nil {
 		return nil, err
 	}
-	owners, err := x.flatten(ctx, dir, img.Chain)
+	owners, err := x.Flatten(ctx, dir, img.Chain)
 	if err != nil {
 		return nil, err
 	}

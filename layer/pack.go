@@ -19,7 +19,7 @@ import (
 // PackOptions says what of a directory goes into a layer.
 type PackOptions struct {
 	// Whiteouts says that the directory is the upper directory of an overlay
-	// mount: devices 0:0 and user.overlay.opaque become whiteouts, and the
+	// mount: devices 0:0 (or files recorded as such) and user.overlay.opaque become whiteouts, and the
 	// directory itself is not a member.
 	Whiteouts bool
 	// MaxTime, if not 0, is the newest modification time in the layer, in

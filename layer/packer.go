@@ -94,7 +94,7 @@ func (p *packer) entry(ctx context.Context, dir *handle, base string) error {
 		return failed("stat", path, err)
 	}
 	m := statMember(&st)
-	if m.kind == kindChar && m.rdev == 0 && p.opts.Whiteouts {
+	if p.opts.Whiteouts && p.isWhiteout(path, m) {
 		return p.send(ctx, mark(join(dir.path, whiteoutPrefix+base)))
 	}
 	if strings.HasPrefix(base, whiteoutPrefix) {
@@ -120,6 +120,13 @@ func (p *packer) entry(ctx context.Context, dir *handle, base string) error {
 		}
 	}
 	return p.file(ctx, dir, base, path, m)
+}
+
+// isWhiteout recognises what stands for an absence: overlayfs' device 0:0, or a
+// file recorded as that device, where none can be made.
+func (p *packer) isWhiteout(path string, m *member) bool {
+	rec := p.owners[path]
+	return m.kind == kindChar && m.rdev == 0 || m.kind == kindFile && rec.Type == unix.S_IFCHR && rec.Rdev == 0
 }
 
 // mark is an empty member that stands for an absence.

@@ -185,7 +185,11 @@ func (o *runOptions) stored(ctx context.Context, store *storage.Store) (*unpriv.
 	if o.write {
 		return nil, nil, &usageError{msg: "run: --write needs an image directory: images in storage never change", hint: "use --write-fake, or virga unpack and run that directory"}
 	}
-	if err := store.Pin(ctx, img.Chain...); err != nil {
+	chain := img.Chain
+	if img.Flat != "" {
+		chain = []storage.TreeID{img.Flat}
+	}
+	if err := store.Pin(ctx, chain...); err != nil {
 		return nil, nil, err
 	}
 	config, err := store.Config(&img)
@@ -193,7 +197,7 @@ func (o *runOptions) stored(ctx context.Context, store *storage.Store) (*unpriv.
 		return nil, nil, err
 	}
 	im := &unpriv.Image{}
-	for _, id := range slices.Backward(img.Chain) {
+	for _, id := range slices.Backward(chain) {
 		im.Lower = append(im.Lower, store.TreePath(id))
 	}
 	return im, &config.Config, nil
