@@ -357,7 +357,7 @@ func TestImageDiesWithUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	victim := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
-	victim.Env = append(os.Environ(), insideVariable+"="+t.Name()+"/victim")
+	victim.Env = append(os.Environ(), insideVariable+"="+t.Name()+"/victim", "TMPDIR="+t.TempDir()) // it cannot clean up
 	victim.Stdout = w
 	if err := victim.Start(); err != nil {
 		t.Fatal(err)
