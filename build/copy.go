@@ -166,6 +166,11 @@ func (s *stage) copyInto(ctx context.Context, p *placement, key copyKey, snap *s
 			return nil, err
 		}
 	}
+	if p.parents { // also where nothing matches
+		if _, err := c.ensureDir(key.Dest); err != nil {
+			return nil, err
+		}
+	}
 	for _, g := range p.groups {
 		c.src = g.src
 		for i := range g.matches {
