@@ -25,7 +25,10 @@ done
 # shellcheck source=/dev/null
 host_suite=$(. /etc/os-release && [ "${ID-}" = debian ] && echo "${VERSION_CODENAME-}") || host_suite=
 suite=${SUITE:-${host_suite:-bookworm}}
-mirror=${MIRROR:-http://deb.debian.org/debian}
+# The mirror of this machine, if it is Debian.
+mirror=${MIRROR:-}
+[ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' 2>/dev/null | awk -v r="$suite" '$2 == r { print $1; exit }')
+[ -n "$mirror" ] || die "no mirror of Debian $suite is known here: name one, MIRROR=http://..."
 arch=${ARCH:-$(dpkg --print-architecture)}
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 [ -r $keyring ] || die "$keyring is missing: install debian-archive-keyring"
