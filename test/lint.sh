@@ -21,7 +21,7 @@ for s in $scripts; do
 done
 if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2086
-    shellcheck $scripts || status=1
+    shellcheck -S warning $scripts || status=1
 fi
 if command -v golangci-lint >/dev/null; then
     golangci-lint run || status=1
