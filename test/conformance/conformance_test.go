@@ -9,6 +9,10 @@
 // images are compared with BuildKit's own too, which should differ in nothing;
 // the exceptions are in files want.buildkit.
 //
+// BuildKit's programs come from go install
+// github.com/moby/buildkit/cmd/buildkitd@v0.34.2, buildctl alike, and Debian's
+// runc.
+//
 // The tests run if $VIRGA_CONFORMANCE names the virga binary; make conformance
 // sees to the rest. No network is used but the loopback interface.
 package conformance
