@@ -13,6 +13,11 @@ import (
 
 // commit writes down the image of a finished stage, under every tag.
 func (b *builder) commit(ctx context.Context, s *stage) (*storage.Image, error) {
+	if len(s.chain) == 0 {
+		if err := s.emptyTree(ctx); err != nil {
+			return nil, err
+		}
+	}
 	layers, size, err := b.layers(s.chain)
 	if err != nil {
 		return nil, err
@@ -44,6 +49,21 @@ func (b *builder) commit(ctx context.Context, s *stage) (*storage.Image, error) 
 		}
 	}
 	return &img, nil
+}
+
+// emptyTree gives an image that is only a configuration (FROM scratch, LABEL)
+// a tree without layers, to be run and built on like any other.
+func (s *stage) emptyTree(ctx context.Context) error {
+	dir, err := s.b.work.Sub("nothing")
+	if err != nil {
+		return err
+	}
+	tree, err := s.b.store.CommitTree(ctx, dir, storage.Tree{ID: storage.BaseID(nil, ""), Base: true, Created: s.b.now()}, nil)
+	if err != nil {
+		return err
+	}
+	s.chain = []storage.TreeID{tree.ID}
+	return nil
 }
 
 // finalConfig is the configuration as it is stored.
