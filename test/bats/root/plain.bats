@@ -13,8 +13,8 @@ teardown() { umount -l "$BATS_TEST_TMPDIR/o/m"; }
     echo c >f
     dockerfile <<'EOF'
 FROM tiny AS one
-RUN mkdir /d && echo 1 >/d/f && echo 2 >/d/g && chown 3:4 /d/g && ln -s f /d/l
-RUN rm /d/f && rm -r /var && mkdir /var && echo new >/etc/passwd
+RUN echo old >/etc/one && mkdir /d && echo 1 >/d/f && echo 2 >/d/g && chown 3:4 /d/g && ln -s f /d/l
+RUN rm /d/f && rm -r /var && mkdir /var && echo new >/etc/one
 COPY f /d/
 WORKDIR /made
 FROM tiny
@@ -23,7 +23,7 @@ RUN stat -c %u:%g /d/g >/owner && ls /d >/list
 EOF
     SOURCE_DATE_EPOCH=1 virga_run 0 build -t app --target one .
     says "files are copied"
-    virga_run 0 run app -- sh -c 'cat /d/f /d/g /etc/passwd; ls /var; ls -d /made'
+    virga_run 0 run app -- sh -c 'cat /d/f /d/g /etc/one; ls /var; ls -d /made'
     prints "$(printf 'c\n2\nnew\n/made')"
     virga_run 0 inspect app
     local here
