@@ -34,8 +34,11 @@ func removeRole(args []string) error {
 			return err
 		}
 	}
-	for d, mode := range map[string]os.FileMode{"work/work": 0, "readonly": 0o500, "nosearch": 0o600, "a/b/c": 0o100, "a/b": 0o400, "a": 0o500} {
-		if err := os.Chmod(filepath.Join(dir, d), mode); err != nil {
+	for _, m := range []struct {
+		dir  string
+		mode os.FileMode
+	}{{"work/work", 0}, {"readonly", 0o500}, {"nosearch", 0o600}, {"a/b/c", 0o100}, {"a/b", 0o400}, {"a", 0o500}} {
+		if err := os.Chmod(filepath.Join(dir, m.dir), m.mode); err != nil {
 			return err
 		}
 	}
