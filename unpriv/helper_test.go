@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -107,6 +108,8 @@ func show(what []string) error {
 			fmt.Println(os.Getpid())
 		case "ids":
 			groups, _ := os.Getgroups()
+			// The caller's own group may be among its supplementary ones.
+			groups = slices.DeleteFunc(groups, func(g int) bool { return g == os.Getgid() })
 			fmt.Println(os.Getuid(), os.Getgid(), groups)
 		case "dir":
 			dir, err := os.Getwd()

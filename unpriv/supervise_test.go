@@ -60,7 +60,7 @@ func TestFilter(t *testing.T) {
 	}
 	c.Process.User.UID = 5 // the filter's business
 	c.Process.Args = []string{"helper", "show", "ids", "Seccomp"}
-	if got := strings.Replace(runOK(t, c), "[0]", "[]", 1); got != "0 0 []\n2\n" {
+	if got := runOK(t, c); got != "0 0 []\n2\n" {
 		t.Errorf("got %q", got)
 	}
 	c.Filter = []unix.SockFilter{{}} // no program ends so
