@@ -52,7 +52,7 @@ func lacking(f unpriv.Features) []string {
 	}
 	var out []string
 	if f.Overlay != nil {
-		out = append(out, lackLine("overlay mounts by users", f.Overlay, "needed to build; Linux 5.11 or newer has them"))
+		out = append(out, lackLine("overlay mounts by users", f.Overlay, "without them builds copy files; Linux 5.11 or newer has them"))
 	}
 	if f.PIDNS != nil {
 		out = append(out, lackLine("a /proc for new PID namespaces", f.PIDNS, "builds see the host's processes; a container's runtime may hide parts of /proc"))
