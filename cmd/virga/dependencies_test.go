@@ -17,7 +17,7 @@ func TestLacking(t *testing.T) {
 	}{
 		{"no user namespaces hide the rest", unpriv.Features{UserNS: broken, Overlay: broken, PIDNS: broken},
 			[]string{"user namespaces: not permitted; needed to build"}},
-		{"old kernel", unpriv.Features{Overlay: broken}, []string{"overlay mounts by users: not permitted; needed to build; Linux 5.11"}},
+		{"old kernel", unpriv.Features{Overlay: broken}, []string{"overlay mounts by users: not permitted; without them builds copy files; Linux 5.11"}},
 		{"hidden /proc", unpriv.Features{PIDNS: broken}, []string{"a /proc for new PID namespaces: not permitted; "}},
 	} {
 		got := lacking(tc.f)
