@@ -39,7 +39,7 @@ func runHistory(ctx context.Context, env *environment, ref string) error {
 	if err != nil {
 		return err
 	}
-	c, err := imageConfig(st, img)
+	c, err := st.Config(&img)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func runInspect(ctx context.Context, env *environment, refs []string) error {
 }
 
 func inspect(st *storage.Store, all []storage.Image, img storage.Image) (inspection, error) {
-	c, err := imageConfig(st, img)
+	c, err := st.Config(&img)
 	if err != nil {
 		return inspection{}, err
 	}

@@ -125,7 +125,7 @@ func matchReference(pattern, ref string) bool {
 }
 
 func hasLabel(st *storage.Store, img storage.Image, want string) (bool, error) {
-	c, err := imageConfig(st, img)
+	c, err := st.Config(&img)
 	if err != nil {
 		return false, err
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"virga/image"
 	"virga/storage"
 )
 
@@ -44,19 +43,6 @@ func findImage(st *storage.Store, query string) (storage.Image, error) {
 		return storage.Image{}, &storage.NotFoundError{Query: query}
 	}
 	return found[0], nil
-}
-
-// imageConfig reads an image's configuration.
-func imageConfig(st *storage.Store, img storage.Image) (*image.Config, error) {
-	b, err := st.ReadBlob(img.ID)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration of %s: %w", img.Ref, err)
-	}
-	c, err := image.ParseConfig(b)
-	if err != nil {
-		return nil, fmt.Errorf("image %s: %w", img.Ref, err)
-	}
-	return c, nil
 }
 
 // shortID is the first twelve digits of a digest, docker's short form.
