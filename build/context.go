@@ -16,8 +16,8 @@ import (
 	"virga/storage"
 )
 
-// maxDockerfile bounds the Dockerfile; real ones are a few kilobytes.
-const maxDockerfile = 16 << 20
+// MaxDockerfile bounds the Dockerfile; real ones are a few kilobytes.
+const MaxDockerfile = 16 << 20
 
 // Context is an opened build context.
 type Context struct {
@@ -107,9 +107,9 @@ func (c *Context) fromStdin(ctx context.Context, store *storage.Store, stdin io.
 	if isArchive(bytes.NewReader(head)) {
 		return c.extract(ctx, store, r)
 	}
-	c.Dockerfile, err = io.ReadAll(io.LimitReader(r, maxDockerfile+1))
-	if err == nil && len(c.Dockerfile) > maxDockerfile {
-		err = fmt.Errorf("the Dockerfile is longer than %d bytes", maxDockerfile)
+	c.Dockerfile, err = io.ReadAll(io.LimitReader(r, MaxDockerfile+1))
+	if err == nil && len(c.Dockerfile) > MaxDockerfile {
+		err = fmt.Errorf("the Dockerfile is longer than %d bytes", MaxDockerfile)
 	}
 	if c.Dockerfile == nil {
 		c.Dockerfile = []byte{}

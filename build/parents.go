@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -17,31 +16,10 @@ func (s *source) findParents(ctx context.Context, arg string, exclude filter) ([
 	if !ok {
 		pivot, pattern = "", arg
 	}
-	pivots := []string{cleanSource(pivot)}
-	if wild(pivot) {
-		var err error
-		if pivots, err = s.glob(pivots[0]); err != nil {
-			return nil, fmt.Errorf("source %q: %w", arg, err)
-		}
-	}
-	var out []match
-	for _, dir := range pivots {
-		m, err := s.belowPivot(ctx, dir, cleanSource(pattern), exclude)
-		var missing *SourceError
-		if errors.As(err, &missing) {
-			if wild(arg) {
-				continue
-			}
-			missing.Source = arg // as written
-		}
-		if err != nil {
-			return nil, err
-		}
-		if m != nil {
-			out = append(out, *m)
-		}
-	}
-	return out, nil
+	pattern = cleanSource(pattern)
+	return s.gather(arg, pivot, func(*SourceError) bool { return wild(arg) }, func(dir string) (*match, error) {
+		return s.belowPivot(ctx, dir, pattern, exclude)
+	})
 }
 
 // belowPivot lists what matches pattern below the directory pivot.

@@ -152,7 +152,7 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts 
 			binds = append(slices.Clip(binds), m)
 		}
 	}
-	env = setEnv(env, mounts.env)
+	env = image.SetAll(env, mounts.env)
 	c := unpriv.Container{
 		Root: snap.root.Name(), Chroot: s.b.Chroot, NoNetwork: key.Network == "none",
 		Process: specs.Process{Args: key.Args, Env: env, Cwd: path.Join("/", key.Dir), User: specs.User{UID: user.uid, GID: user.gid, AdditionalGids: user.groups}},
@@ -179,14 +179,6 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts 
 		return &RunError{Args: key.Args, Status: st, Forced: s.b.Force.Mode != fakeroot.ModeNone || s.b.Chroot}
 	}
 	return nil
-}
-
-func setEnv(env, list []string) []string {
-	for _, kv := range list {
-		k, v, _ := strings.Cut(kv, "=")
-		env = image.Setenv(env, k, v)
-	}
-	return env
 }
 
 func (s *stage) scriptMount(snap *snapshot, script string) (specs.Mount, error) {

@@ -56,8 +56,16 @@ func (m *match) isDir() bool { return m.items[0].is(unix.S_IFDIR) }
 // must exist. Links on the way and as the last component are followed inside
 // the root; links below a directory are not.
 func (s *source) find(ctx context.Context, arg string, exclude filter) ([]match, error) {
-	names := []string{cleanSource(arg)}
-	if wild(arg) {
+	return s.gather(arg, arg, func(e *SourceError) bool { return e.Ignored && wild(arg) }, func(name string) (*match, error) {
+		return s.list(ctx, name, exclude)
+	})
+}
+
+// gather lists each path that pattern names, the argument arg or a part of
+// it. A source that is missing is no error where skip says so.
+func (s *source) gather(arg, pattern string, skip func(*SourceError) bool, list func(name string) (*match, error)) ([]match, error) {
+	names := []string{cleanSource(pattern)}
+	if wild(pattern) {
 		var err error
 		if names, err = s.glob(names[0]); err != nil {
 			return nil, fmt.Errorf("source %q: %w", arg, err)
@@ -65,10 +73,10 @@ func (s *source) find(ctx context.Context, arg string, exclude filter) ([]match,
 	}
 	var out []match
 	for _, name := range names {
-		m, err := s.list(ctx, name, exclude)
+		m, err := list(name)
 		var missing *SourceError
 		if errors.As(err, &missing) {
-			if missing.Ignored && wild(arg) {
+			if skip(missing) {
 				continue
 			}
 			missing.Source = arg // as written

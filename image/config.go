@@ -158,3 +158,12 @@ func Setenv(env []string, key, value string) []string {
 	}
 	return append(out, key+"="+value)
 }
+
+// SetAll returns env with every K=V of list set, in order, as by Setenv.
+func SetAll(env, list []string) []string {
+	for _, kv := range list {
+		k, v, _ := strings.Cut(kv, "=")
+		env = Setenv(env, k, v)
+	}
+	return env
+}

@@ -18,9 +18,6 @@ import (
 	"virga/storage"
 )
 
-// maxDockerfile bounds the Dockerfile; real ones are a few kilobytes.
-const maxDockerfile = 16 << 20
-
 // buildInput is the Dockerfile and the context of a build.
 type buildInput struct {
 	file     *parser.File
@@ -114,7 +111,7 @@ func (in *buildInput) read(env *environment, o buildOptions, arg string) (string
 		names = []string{o.file} // below the context, as Docker looks for it too
 	}
 	for _, name := range names {
-		b, err := in.context.Root.ReadFile(name, maxDockerfile)
+		b, err := in.context.Root.ReadFile(name, build.MaxDockerfile)
 		if inroot.IsNotExist(err) {
 			continue
 		}
@@ -155,12 +152,12 @@ func (e *dockerfileError) Hint() string {
 }
 
 func readLimited(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxDockerfile+1))
+	b, err := io.ReadAll(io.LimitReader(r, build.MaxDockerfile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read Dockerfile: %w", err)
 	}
-	if len(b) > maxDockerfile {
-		return nil, fmt.Errorf("read Dockerfile: longer than %d bytes", maxDockerfile)
+	if len(b) > build.MaxDockerfile {
+		return nil, fmt.Errorf("read Dockerfile: longer than %d bytes", build.MaxDockerfile)
 	}
 	return b, nil
 }

@@ -20,7 +20,7 @@ import (
 // given. TMPDIR is not passed on: the host's is /tmp inside.
 func (o *runOptions) environ(env *environment, c *image.RunConfig) ([]string, error) {
 	out := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "TMPDIR=") })
-	out = setAll(out, c.Env)
+	out = image.SetAll(out, c.Env)
 	if o.home {
 		out = image.Setenv(out, "HOME", path.Join("/home", env.getenv("USER")))
 	}
@@ -36,14 +36,6 @@ func (o *runOptions) environ(env *environment, c *image.RunConfig) ([]string, er
 	return out, nil
 }
 
-func setAll(env, list []string) []string {
-	for _, kv := range list {
-		k, v, _ := strings.Cut(kv, "=")
-		env = image.Setenv(env, k, v)
-	}
-	return env
-}
-
 // change applies one of the options.
 func (o *runOptions) change(env *environment, c *image.RunConfig, out []string, v orderedOption) ([]string, error) {
 	switch {
@@ -57,12 +49,12 @@ func (o *runOptions) change(env *environment, c *image.RunConfig, out []string, 
 			return ok
 		}), nil
 	case v.name == "set-env" && v.value == "":
-		return setAll(out, c.Env), nil
+		return image.SetAll(out, c.Env), nil
 	case v.name == "env-file", v.name == "set-env" && !strings.Contains(v.value, "="):
 		list, err := readEnvFile(env.abs(v.value))
-		return setAll(out, list), err
+		return image.SetAll(out, list), err
 	case strings.Contains(v.value, "="):
-		return setAll(out, []string{v.value}), nil
+		return image.SetAll(out, []string{v.value}), nil
 	}
 	if val, ok := env.lookupEnv(v.value); ok {
 		return image.Setenv(out, v.value, val), nil
