@@ -137,7 +137,7 @@ func (r *repository) checkPlatform(ref image.Reference, out *Remote, want image.
 		out.Platform = image.Platform{OS: "linux", Arch: "amd64"}
 		return nil
 	}
-	if fit(want, out.Platform) == 0 {
+	if image.Fit(want, out.Platform) == 0 {
 		return &PlatformError{Reference: ref, Wanted: want, Available: []image.Platform{out.Platform}}
 	}
 	if !want.Matches(out.Platform) {
@@ -164,7 +164,7 @@ func (r *repository) choose(ctx context.Context, ref image.Reference, body []byt
 			continue
 		}
 		available = append(available, p)
-		if g := fit(want.Platform, p); g > grade {
+		if g := image.Fit(want.Platform, p); g > grade {
 			best, grade = i, g
 		}
 	}

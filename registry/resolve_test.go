@@ -356,8 +356,8 @@ func TestFit(t *testing.T) {
 		{"linux/arm64/v9", "linux/arm64", true}, {"linux/arm/v5", "linux/arm/v6", false}, {"linux/riscv64", "linux/riscv64", true},
 		{"linux/arm/v7", "linux/arm/vX", false}, {"linux/arm64/v8.2", "linux/arm64/v8.1", true}, {"linux/arm64/v8.1", "linux/arm64/v8.2", false},
 	} {
-		if got := fit(mustPlatform(t, tt.want), mustPlatform(t, tt.have)) > 0; got != tt.ok {
-			t.Errorf("fit(%s, %s) = %v", tt.want, tt.have, got)
+		if got := image.Fit(mustPlatform(t, tt.want), mustPlatform(t, tt.have)) > 0; got != tt.ok {
+			t.Errorf("Fit(%s, %s) = %v", tt.want, tt.have, got)
 		}
 	}
 }
