@@ -172,8 +172,10 @@ func (a *authState) renew(ctx context.Context, s *session, sc scope, used string
 		if a.widen(sc, used) {
 			return true, nil
 		}
-	} else if used == "" && !cred.IsZero() {
-		return true, nil // the challenge is news
+	} else if !cred.IsZero() && (used == "" || cred.RegistryToken == "" && !strings.HasPrefix(used, "Basic ")) {
+		// The challenge is news; or Harbor's, which is Basic after a token that
+		// is too narrow (its issue 18856).
+		return true, nil
 	}
 	if !cred.IsZero() && !s.client.opts.AskAlways {
 		return false, nil

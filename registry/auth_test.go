@@ -439,3 +439,33 @@ func TestAskServesAll(t *testing.T) {
 		t.Errorf("asked %q, want once", ask.calls)
 	}
 }
+
+// Harbor answers a token that is too narrow with a Basic challenge (its issue
+// 18856). A user sends the password then, a stranger goes on with tokens.
+func TestBasicChallengeToNarrowToken(t *testing.T) {
+	s := serve(t)
+	s.putImage("site/app", "t", "linux/amd64", []byte("x"))
+	s.putImage("open/app", "t", "linux/amd64", []byte("x"))
+	ts := requireToken(t, s)
+	s.misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case !strings.HasPrefix(r.URL.Path, "/v2/site/"):
+			return !ts.admit(w, r)
+		case r.Header.Get("Authorization") == "":
+			t.Errorf("no token for %s", r.URL.Path)
+		}
+		return !admitBasic(w, r)
+	})
+	for who, opts := range map[string]Options{"nobody": {}, "jane": {Credentials: Static(jane)}} {
+		c := quick(t, opts)
+		_, err := c.Resolve(t.Context(), parseRef(t, "%s/site/app:t", s.host()), amd64())
+		if who == "nobody" && !errors.Is(err, ErrUnauthorized) || who == "jane" && err != nil {
+			t.Errorf("%s: %v", who, err)
+		}
+		if who == "nobody" {
+			if _, err := c.Resolve(t.Context(), parseRef(t, "%s/open/app:t", s.host()), amd64()); err != nil {
+				t.Errorf("%s, afterwards: %v", who, err)
+			}
+		}
+	}
+}

@@ -53,6 +53,7 @@ type blobReader struct {
 	sum      hash.Hash
 	failures int   // in a row without progress worth the name
 	mark     int64 // off at the first of them
+	whole    bool  // the registry refuses ranges
 	err      error // sticky; io.EOF once verified
 }
 
@@ -66,7 +67,7 @@ func (b *blobReader) call() call {
 		url: "/v2/" + b.repo.path + "/blobs/" + b.desc.Digest.String(), scope: scope{repo: b.repo.path},
 		header: http.Header{"Accept-Encoding": {"identity"}}, ok: []int{http.StatusOK},
 	}
-	if b.off > 0 {
+	if b.off > 0 && !b.whole {
 		c.header.Set("Range", fmt.Sprintf("bytes=%d-%d", b.off, b.desc.Size-1))
 		c.ok = append(c.ok, http.StatusPartialContent)
 	}
@@ -81,6 +82,10 @@ func (b *blobReader) fail(kind error, advice, format string, a ...any) error {
 func (b *blobReader) open() error {
 	c := b.call()
 	resp, err := b.repo.s.do(b.ctx, c)
+	if c.header.Get("Range") != "" && refusesMethod(err) {
+		b.whole = true
+		return b.open()
+	}
 	if err != nil {
 		return err
 	}

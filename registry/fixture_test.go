@@ -187,7 +187,7 @@ func (s *server) putImage(repo, tag, platform string, layers ...[]byte) fakeImag
 // quick is a client that does not wait long for anything.
 func quick(t *testing.T, opts Options) *Client {
 	t.Helper()
-	opts.Timeouts = Timeouts{Connect: 2 * time.Second, Header: 2 * time.Second, Stall: 200 * time.Millisecond}
+	opts.Timeouts = Timeouts{Connect: 2 * time.Second, Header: 2 * time.Second, Stall: time.Second}
 	if opts.Retry == (Retry{}) {
 		opts.Retry = Retry{Attempts: 4, Initial: time.Millisecond, Max: 1500 * time.Millisecond}
 	}
@@ -200,6 +200,11 @@ func quick(t *testing.T, opts Options) *Client {
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// debugLog writes everything to w.
+func debugLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 type testWriter struct{ t *testing.T }

@@ -130,7 +130,9 @@ func (s *session) slurp(ctx context.Context, c call, limit int64) ([]byte, *http
 		if err != nil {
 			return nil, nil, err
 		}
+		done := bounded(resp.Body, s.client.opts.Timeouts.Header)
 		body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+		done()
 		_ = resp.Body.Close()
 		if err == nil && resp.ContentLength >= 0 && int64(len(body)) < min(resp.ContentLength, limit+1) {
 			err = io.ErrUnexpectedEOF
@@ -210,8 +212,8 @@ func parseImage(body []byte) (*v1.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Config.MediaType != "" && !m.Config.MediaType.IsConfig() {
-		return nil, fmt.Errorf("%w: it is no container image (configuration of type %q)", ErrUnsupported, m.Config.MediaType)
+	if !isConfig(m.Config.MediaType) {
+		return nil, fmt.Errorf("%w: it is %w (configuration of type %q)", ErrUnsupported, errArtifact, m.Config.MediaType)
 	}
 	if err := checkDescriptor(m.Config); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -222,12 +224,39 @@ func parseImage(body []byte) (*v1.Manifest, error) {
 		}
 		switch {
 		case !l.MediaType.IsDistributable(), strings.Contains(string(l.MediaType), "nondistributable"):
-			return nil, fmt.Errorf("%w: layer %d is foreign (%s): the registry does not have it", ErrUnsupported, i+1, l.MediaType)
+			return nil, fmt.Errorf("%w: layer %d is %w (%s): the registry does not have it", ErrUnsupported, i+1, errForeign, l.MediaType)
 		case !l.MediaType.IsLayer() && l.MediaType != ociZstdDocker:
 			return nil, fmt.Errorf("%w: layer %d is of type %q", ErrUnsupported, i+1, l.MediaType)
 		}
 	}
 	return m, nil
+}
+
+var (
+	errArtifact = errors.New("no container image")
+	errForeign  = errors.New("foreign")
+)
+
+// unsupportedAdvice is what to do about an image that parseImage refuses.
+func unsupportedAdvice(err error) string {
+	switch {
+	case errors.Is(err, errArtifact):
+		return "it is an artifact of another tool (a Helm chart, a signature, ...); fetch it with that tool"
+	case errors.Is(err, errForeign):
+		return "its licence keeps that layer out of registries; push the image again with all its layers"
+	}
+	return ""
+}
+
+// isConfig reports whether a type is that of an image's configuration.
+// Registries of 2016 rewrote it to defaults (distribution issue 1622), which
+// Docker accepts to this day.
+func isConfig(t types.MediaType) bool {
+	switch t {
+	case "", "application/octet-stream", "application/json", "text/html", "text/plain":
+		return true
+	}
+	return t.IsConfig()
 }
 
 // checkDescriptor refuses descriptors without digest or with a negative size.

@@ -63,7 +63,7 @@ func (s *session) do(ctx context.Context, r call) (*http.Response, error) {
 		return resp, nil
 	}
 	after := resp.Header.Get("Retry-After")
-	return nil, s.refusal(r, serverError(resp), after)
+	return nil, s.refusal(r, serverError(resp, s.client.opts.Timeouts.Header), after)
 }
 
 // newRequest builds the HTTP request of one attempt.
@@ -135,7 +135,7 @@ func (s *session) retry(ctx context.Context, r call, attempt func(context.Contex
 			after := resp.Header.Get("Retry-After")
 			var ok bool
 			wait, ok = retryAfter(after, time.Now())
-			te := serverError(resp)
+			te := serverError(resp, s.client.opts.Timeouts.Header)
 			if wait > s.client.opts.Retry.Max || n >= s.client.opts.Retry.Attempts {
 				return nil, s.refusal(r, te, after)
 			}
@@ -199,6 +199,21 @@ type statusError struct {
 }
 
 func (e *statusError) Error() string { return e.text }
+
+// refusesMethod reports whether err is an answer by which a registry may mean
+// the kind of request (HEAD, a range) and not what was asked for.
+func refusesMethod(err error) bool {
+	var answer *statusError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.code {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotAcceptable,
+		http.StatusRequestedRangeNotSatisfiable, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
 
 // refusal is the error for an answer that was not wanted.
 func (s *session) refusal(r call, te *transport.Error, after string) *Error {

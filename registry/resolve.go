@@ -75,7 +75,7 @@ func (r *repository) describe(ctx context.Context, out *Remote) error {
 	if err != nil {
 		kind, advice := ErrProtocol, ""
 		if errors.Is(err, ErrUnsupported) {
-			kind = ErrUnsupported
+			kind, advice = ErrUnsupported, unsupportedAdvice(err)
 		}
 		return &Error{Op: op, Object: object, Kind: kind, Err: err, Advice: advice}
 	}
@@ -285,7 +285,8 @@ func (c *Client) Head(ctx context.Context, ref image.Reference) (Descriptor, err
 		}
 		var err error
 		out, err = r.head(ctx, ref.String(), name)
-		if errors.Is(err, errNoDigest) {
+		// Some registries know no HEAD of manifests and say 404 to it.
+		if errors.Is(err, errNoDigest) || errors.Is(err, ErrNotFound) || refusesMethod(err) {
 			_, out, err = r.manifest(ctx, ref.String(), ref.Tag, Descriptor{Digest: ref.Digest})
 		}
 		return err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -133,6 +134,7 @@ func (s *session) send(req *http.Request, up *watchedUpload) (*http.Response, er
 
 // discard reads what little is left, so that the connection can be used again.
 func discard(body io.ReadCloser) {
+	defer bounded(body, time.Second)()
 	_, _ = io.CopyN(io.Discard, body, 64<<10)
 	_ = body.Close()
 }
@@ -143,8 +145,9 @@ func isHTML(resp *http.Response) bool {
 }
 
 // serverError reads what the registry has to say about a refused request.
-func serverError(resp *http.Response) *transport.Error {
+func serverError(resp *http.Response, timeout time.Duration) *transport.Error {
 	defer discard(resp.Body)
+	defer bounded(resp.Body, min(timeout, 10*time.Second))()
 	page := isHTML(resp)
 	var te *transport.Error
 	err := transport.CheckError(resp)

@@ -51,13 +51,12 @@ func (p *pusher) blob(ctx context.Context, b Upload) (err error) {
 		return err
 	}
 	u := &upload{pusher: p, Upload: b, chunk: p.opts.ChunkSize}
-	if pr := p.repo.s.client.opts.Progress; pr != nil {
-		pr.Start(b.Digest, b.Size)
-		defer func() { pr.Finish(b.Digest, err) }()
-	}
-	if has, err := u.exists(ctx); err != nil || has {
-		u.count(func(d *Pushed) { d.Existing++ })
+	switch has, err := u.exists(ctx); {
+	case err != nil:
 		return err
+	case has:
+		u.count(func(d *Pushed) { d.Existing++ })
+		return nil
 	}
 	location := ""
 	for _, from := range b.From {
@@ -72,6 +71,10 @@ func (p *pusher) blob(ctx context.Context, b Upload) (err error) {
 			u.count(func(d *Pushed) { d.Mounted++ })
 			return nil
 		}
+	}
+	if pr := p.repo.s.client.opts.Progress; pr != nil {
+		pr.Start(b.Digest, b.Size)
+		defer func() { pr.Finish(b.Digest, err) }()
 	}
 	if err := u.persist(ctx, location); err != nil {
 		return err
@@ -90,8 +93,14 @@ func (u *upload) call(method, url string, ok ...int) call {
 	return call{op: "push blob", object: u.Digest.String(), method: method, url: url, scope: scope{repo: u.repo.path, push: true}, ok: ok}
 }
 
+// exists asks whether the registry has the blob. One that refuses the very
+// question (405, or 403 from a store to whose URL, signed for GET alone, it
+// redirects) is taken not to have it.
 func (u *upload) exists(ctx context.Context) (bool, error) {
 	resp, err := u.repo.s.do(ctx, u.call(http.MethodHead, "/v2/"+u.repo.path+"/blobs/"+u.Digest.String(), http.StatusOK, http.StatusNotFound))
+	if refusesMethod(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -99,7 +108,8 @@ func (u *upload) exists(ctx context.Context) (bool, error) {
 	if resp.StatusCode == http.StatusNotFound {
 		return false, nil
 	}
-	if n := resp.ContentLength; n >= 0 && n != u.Size {
+	// Some registries and proxies answer HEAD with a length of 0.
+	if n := resp.ContentLength; n > 0 && n != u.Size {
 		return false, &Error{Op: "push blob", Object: u.Digest.String(), Kind: ErrCorrupt, Err: fmt.Errorf("the registry has it with %d bytes instead of %d", n, u.Size), Advice: hintCorrupt}
 	}
 	return true, nil
@@ -188,9 +198,74 @@ func (u *upload) attempt(ctx context.Context, location string) (err error) {
 		}
 	}
 	if u.chunk == 0 {
-		return u.whole(ctx, location)
+		return u.goOn(ctx, location, u.whole(ctx, location))
 	}
 	return u.pieces(ctx, location)
+}
+
+// goOn sends the rest after an upload in one request broke off, if the
+// registry kept what it had got. Not all do: distribution refuses to say
+// (its upload state no longer fits). Then broken is returned.
+func (u *upload) goOn(ctx context.Context, location string, broken error) error {
+	s := u.repo.s
+	had := int64(0)
+	for n := 1; brokeOff(broken) && ctx.Err() == nil && n < s.client.opts.Retry.Attempts; n++ {
+		if sleep(ctx, s.client.backoff(n)) != nil {
+			return broken
+		}
+		at, where, err := u.progress(ctx, location)
+		if err != nil || at < progressWorth || at > u.Size {
+			return broken
+		}
+		if at-had >= progressWorth {
+			n = 0
+		}
+		had, location = at, where
+		u.moved(at - u.sent.Load())
+		s.client.log.Debug("upload goes on", "blob", u.Digest, "from", at, "cause", broken)
+		if at < u.Size {
+			if location, broken = u.remainder(ctx, where, at); broken != nil {
+				location = where
+				continue
+			}
+		}
+		return u.finish(ctx, u.call(http.MethodPut, withDigest(location, u.Digest), http.StatusCreated, http.StatusNoContent))
+	}
+	return broken
+}
+
+// brokeOff reports whether err is a connection that ended, not an answer.
+func brokeOff(err error) bool {
+	var answer *statusError
+	return errors.Is(err, ErrUnreachable) && !errors.As(err, &answer)
+}
+
+// remainder sends all bytes from at in one PATCH. What comes before is read
+// too, because the digest is of the whole.
+func (u *upload) remainder(ctx context.Context, location string, at int64) (string, error) {
+	c := u.call(http.MethodPatch, location, http.StatusAccepted, http.StatusCreated, http.StatusNoContent)
+	c.header = http.Header{
+		"Content-Type":  {"application/octet-stream"},
+		"Content-Range": {fmt.Sprintf("%d-%d", at, u.Size-1)},
+	}
+	c.size, c.once, c.moved = u.Size-at, true, u.moved
+	c.body = func(ctx context.Context) (io.ReadCloser, error) {
+		r, err := u.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := io.CopyN(io.Discard, r, at); err != nil {
+			_ = r.Close()
+			return nil, err
+		}
+		return r, nil
+	}
+	resp, err := u.repo.s.do(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	discard(resp.Body)
+	return u.location(resp)
 }
 
 // whole sends everything in one PUT.

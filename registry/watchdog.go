@@ -72,6 +72,17 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, b.dog.explain(err)
 }
 
+// bounded ends the reading of a small answer after limit, however steadily
+// its bytes drip in. done ends the bound.
+func bounded(body io.ReadCloser, limit time.Duration) (done func()) {
+	b, ok := body.(*watchedBody)
+	if !ok {
+		return func() {}
+	}
+	t := time.AfterFunc(limit, func() { b.dog.cancel(fmt.Errorf("%w worth the name for %v", errStalled, limit)) })
+	return func() { t.Stop() }
+}
+
 func (b *watchedBody) Close() error {
 	err := b.body.Close()
 	b.dog.stop()
