@@ -32,8 +32,8 @@ func (r *Records) Collect(upper, root *os.File, lower Table) (Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("collect owners: %w", err)
 	}
-	c.note(".", top, nil, nil)
-	if err := c.walk(here, c.directory(top)); err != nil {
+	rec := c.note(".", top, directory{}, nil)
+	if err := c.walk(here, c.directory(top, rec)); err != nil {
 		return nil, err
 	}
 	return c.out, c.gone()
@@ -53,15 +53,18 @@ type directory struct {
 	gives bool
 }
 
-// directory looks at a directory for its children.
-func (c *collector) directory(f file) *directory {
+// directory looks at a directory, whose record is rec, for its children.
+func (c *collector) directory(f file, rec Record) directory {
+	if rec.wanted(f.mode)&unix.S_ISGID == 0 {
+		return directory{}
+	}
 	c.records.mu.Lock()
 	defer c.records.mu.Unlock()
-	e := c.records.find(f)
-	if e == nil || e.GID == 0 || e.wanted(f.mode)&unix.S_ISGID == 0 {
-		return &directory{}
+	d := directory{gid: rec.GID, since: f.birth, gives: true}
+	if e := c.records.find(f); e != nil {
+		d.since = e.since
 	}
-	return &directory{gid: e.GID, since: e.since, gives: true}
+	return d
 }
 
 // place is a directory, open in the upper tree and in the merged one.
@@ -95,7 +98,7 @@ func (p *place) close() {
 }
 
 // walk notes everything in a directory of upper and below, and closes it.
-func (c *collector) walk(p *place, d *directory) error {
+func (c *collector) walk(p *place, d directory) error {
 	defer p.close()
 	entries, err := p.upper.ReadDir(-1)
 	if err != nil {
@@ -115,7 +118,7 @@ func (c *collector) walk(p *place, d *directory) error {
 			return fmt.Errorf("collect owner of %q: %w", child, err)
 		}
 		f := fileOf(&st)
-		c.note(child, f, d, p.upper)
+		rec := c.note(child, f, d, p.upper)
 		if !e.IsDir() || !f.isDir() {
 			continue
 		}
@@ -123,7 +126,7 @@ func (c *collector) walk(p *place, d *directory) error {
 		if err != nil {
 			return err
 		}
-		if err := c.walk(sub, c.directory(f)); err != nil {
+		if err := c.walk(sub, c.directory(f, rec)); err != nil {
 			return err
 		}
 	}
@@ -147,27 +150,38 @@ func openLocked(parent int, base string) (int, error) {
 	return fd, err
 }
 
-// note puts the record of one file into the table; upper is the directory
-// that it is in.
-func (c *collector) note(name string, f file, parent *directory, upper *os.File) {
+// note puts the record of one file into the table, and returns it; upper is
+// the directory that it is in.
+func (c *collector) note(name string, f file, parent directory, upper *os.File) (rec Record) {
 	c.records.mu.Lock()
 	e := c.records.find(f)
 	c.records.mu.Unlock()
-	var rec Record
 	switch {
 	case e != nil:
 		rec = e.Record
 		rec.Perm, rec.HasPerm = permInForce(rec, f.mode)
 		rec.Xattrs = aclsInForce(rec.Xattrs, f.mode)
-	case upper != nil && c.copiedUp(upper, name, f):
+	case upper == nil: // the root directory was there before
+	case c.copiedUp(upper, name, f):
 		rec = c.lower[name]
-	case parent != nil && parent.gives && f.birth >= parent.since-birthSlack && mayInherit(f) && newIn(upper, name, f):
-		rec.GID = parent.gid
+	case c.made(upper, name, f):
+		rec = c.records.maker
+		if parent.gives && f.birth >= parent.since-birthSlack && mayInherit(f) {
+			rec.GID = parent.gid
+		}
 	}
-	if _, below := c.lower[name]; !below && rec.IsZero() {
-		return
+	if _, below := c.lower[name]; below || !rec.IsZero() {
+		c.out[name] = rec
 	}
-	c.out[name] = rec
+	return rec
+}
+
+// made reports whether a file without a record is new.
+func (c *collector) made(upper *os.File, name string, f file) bool {
+	if c.records.inPlace {
+		return f.birth != 0 && f.birth >= c.records.started-birthSlack
+	}
+	return newIn(upper, name, f) && (f.mode&unix.S_IFMT != unix.S_IFREG || !hasOrigin(upper, name))
 }
 
 // newIn reports whether a file was made in the upper directory rather than
@@ -179,12 +193,15 @@ func newIn(upper *os.File, name string, f file) bool {
 }
 
 // copiedUp reports whether a file without a record is a copy of the lower file
-// of that name. An overlay without an index gives a new number to the copy of a
-// file with several links, so its record is not found.
+// of that name, which has one. An overlay without an index gives a new number to
+// the copy of a file with several links, so its record is not found.
 func (c *collector) copiedUp(upper *os.File, name string, f file) bool {
-	if rec, ok := c.lower[name]; !ok || rec.Gone || f.mode&unix.S_IFMT != unix.S_IFREG {
-		return false
-	}
+	rec, ok := c.lower[name]
+	return ok && !rec.Gone && f.mode&unix.S_IFMT == unix.S_IFREG && hasOrigin(upper, name)
+}
+
+// hasOrigin reports whether the overlay has marked a regular file as a copy.
+func hasOrigin(upper *os.File, name string) bool {
 	fd, err := unix.Openat(int(upper.Fd()), path.Base(name), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false

@@ -318,7 +318,7 @@ func (s *shim) install() error {
 	if errno != 0 {
 		return fmt.Errorf("install filter: %w", errno)
 	}
-	if !Active() {
+	if !selfTest() {
 		return fmt.Errorf("the filter is not active")
 	}
 	if !s.Notify {

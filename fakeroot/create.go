@@ -15,11 +15,12 @@ type making struct {
 }
 
 // makes decides whether the supervisor must make a file: if its owner would
-// not be root:root. Otherwise, and for every error, the kernel does it.
+// not be the first user. Otherwise, and for every error, the kernel does it.
 // always has it made nevertheless.
 func (w *worker) makes(t target, always bool) (m making, ok bool) {
 	id := w.identity()
-	foreign := always || id.uid.fs != 0 || id.gid.fs != 0
+	maker := &w.s.records.maker
+	foreign := always || !id.makes(maker)
 	if !foreign && !w.s.records.inherits() {
 		return m, false
 	}
@@ -38,12 +39,12 @@ func (w *worker) makes(t target, always bool) (m making, ok bool) {
 	}
 	f, errno := w.examine(m.dir)
 	if errno == 0 {
-		if gid, ok := w.s.records.group(f); ok {
-			m.own.GID = gid
-		} else if f.mode&unix.S_ISGID != 0 {
-			m.own.GID = 0 // the directory is of group root
+		if name, ok := nameOf(m.dir); ok {
+			if gid, ok := w.gives(name, f); ok {
+				m.own.GID = gid
+			}
 		}
-		if foreign || m.own.GID != 0 {
+		if foreign || m.own.GID != maker.GID {
 			return m, true
 		}
 	}
@@ -189,7 +190,7 @@ func (w *worker) create(t target, flags, mode uint64) reply {
 // createUnnamed is open(2) with O_TMPFILE: the path is the directory.
 func (w *worker) createUnnamed(t target, flags, mode uint64) reply {
 	id := w.identity()
-	if id.uid.fs == 0 && id.gid.fs == 0 {
+	if id.makes(&w.s.records.maker) {
 		return leave
 	}
 	l, errno := w.locate(t)

@@ -26,21 +26,21 @@ func (w *worker) exec(t target) reply {
 		return leave
 	}
 	names := w.programNames(&l, fd)
-	n := id.afterExec(w.program(f))
+	n := id.afterExec(w.program(&l, f))
 	n.installing = id.installing || installs(names)
 	if n != id {
 		w.become(n)
 	}
-	w.s.stack.tag(w, n.watched(names))
+	w.s.stack.tag(w, n.watched(names, &w.s.records.maker))
 	return leave
 }
 
 // program tells what bits and owner execve(2) would look at. A script's own
 // setuid bit is ignored by the kernel and by no one else; it is by us too rare.
-func (w *worker) program(f file) program {
+func (w *worker) program(l *location, f file) program {
 	p := program{setuid: f.mode&unix.S_ISUID != 0, setgid: f.mode&(unix.S_ISGID|0o010) == unix.S_ISGID|0o010}
 	if p.setuid || p.setgid {
-		rec := w.owner(f)
+		rec, _ := w.recordOf(l, f)
 		p.uid, p.gid = rec.UID, rec.GID
 	}
 	return p

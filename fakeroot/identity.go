@@ -217,6 +217,14 @@ func (id identity) afterExec(p program) identity {
 	return id
 }
 
+// makes reports whether new files are r's without further ado.
+func (id *identity) makes(r *Record) bool { return id.uid.fs == r.UID && id.gid.fs == r.GID }
+
+// plainly reports whether all the ids are r's.
+func (id *identity) plainly(r *Record) bool {
+	return id.uid == ids{r.UID, r.UID, r.UID, r.UID} && id.gid == ids{r.GID, r.GID, r.GID, r.GID}
+}
+
 // plainRoot reports whether everything is as for the container's first root
 // process, so that the kernel's own answers are right.
 func (id *identity) plainRoot() bool {

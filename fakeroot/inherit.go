@@ -6,24 +6,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A file made in a setgid directory has the directory's group, and a directory
-// its setgid bit. The kernel sees to the bit, and would to the group if the
-// directory had it on disk. Files that watched programs make get their record
-// at once (create.go); for others it is found out when they are looked at, or in
-// the end (collect.go).
+// What a file is that nobody recorded: root's, if it comes from a lower layer.
+// A new one is the first user's, since whoever is somebody else is watched and
+// has what it makes recorded at once (create.go). One made in a setgid directory has
+// the directory's group, and a directory its setgid bit. The kernel sees to the bit,
+// and would to the group if the directory had it on disk. All this is found out
+// when files are looked at, or in the end (collect.go).
 
-// recordOf returns the record of a file at a location, inherited if need be.
+// recordOf returns the record of a file at a location, found out if need be.
 func (w *worker) recordOf(l *location, f file) (Record, bool) {
-	rec, ok := w.s.records.lookup(f)
-	if ok || f.birth < w.s.started-birthSlack || !mayInherit(f) || !w.s.records.inherits() {
+	r := w.s.records
+	rec, ok := r.lookup(f)
+	if ok || f.birth < r.started-birthSlack || !r.derives() {
 		return rec, ok
 	}
-	gid, ok := w.inherited(l, f)
+	rec, ok = w.derived(l, f)
 	if !ok {
-		return rec, false
+		return Record{}, false
 	}
-	w.s.records.update(f, func(r *Record) { r.GID = gid })
-	return Record{GID: gid}, true
+	r.found(f, rec)
+	return rec, true
 }
 
 // mayInherit is false for a directory without setgid bit: the kernel would have
@@ -31,30 +33,54 @@ func (w *worker) recordOf(l *location, f file) (Record, bool) {
 // parent's record, it is the only sign that it was there before.
 func mayInherit(f file) bool { return !f.isDir() || f.mode&unix.S_ISGID != 0 }
 
-// inherited finds the group that a file without a record has from its
-// directory; ok is false if it cannot be found out.
-func (w *worker) inherited(l *location, f file) (gid uint32, ok bool) {
+// derived finds the owner of a file without a record; ok is false if it cannot
+// be found out.
+func (w *worker) derived(l *location, f file) (rec Record, ok bool) {
 	fd, errno := w.open(l, 0)
 	if errno != 0 {
-		return 0, false
+		return rec, false
 	}
 	defer unix.Close(fd)
+	name, ok := nameOf(fd)
+	if !ok || name == "/" {
+		return rec, false
+	}
+	if !w.isNew(name, f) {
+		return rec, w.alive()
+	}
+	rec = w.s.records.maker
+	dir := name[:max(strings.LastIndexByte(name, '/'), 1)]
+	var st unix.Statx_t
+	if statxPath(unix.AT_FDCWD, []byte(dir+"\x00"), 0, statxWanted, &st) != 0 || !w.alive() {
+		return rec, false
+	}
+	if gid, ok := w.gives(dir, fileOf(&st)); ok && mayInherit(f) {
+		rec.GID = gid
+	}
+	return rec, true
+}
+
+// nameOf is the path of an open file in the container, if it has one.
+func nameOf(fd int) (string, bool) {
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlink(handlePath(fd), buf)
 	name := string(buf[:max(n, 0)])
-	if err != nil || !strings.HasPrefix(name, "/") || name == "/" {
+	return name, err == nil && strings.HasPrefix(name, "/")
+}
+
+// gives returns the group that a new file in a directory gets from it.
+func (w *worker) gives(name string, dir file) (gid uint32, ok bool) {
+	if dir.mode&unix.S_ISGID == 0 {
 		return 0, false
 	}
-	dir := []byte(name[:strings.LastIndexByte(name, '/')+1] + "\x00")
-	var st unix.Statx_t
-	if statxPath(unix.AT_FDCWD, dir, 0, statxWanted, &st) != 0 || !w.alive() {
-		return 0, false
+	r := w.s.records
+	if rec, ok := r.lookup(dir); ok {
+		return rec.GID, true
 	}
-	gid, ok = w.s.records.group(fileOf(&st))
-	if !ok || !w.isNew(name[1:], f) {
-		return 0, true
+	if !r.maker.IsZero() && dir.birth >= r.started-birthSlack && w.isNew(name, dir) {
+		return r.maker.GID, true
 	}
-	return gid, true
+	return 0, true // group root
 }
 
 // isNew reports whether a file was made since the start. The time of birth says
@@ -64,6 +90,19 @@ func (w *worker) isNew(name string, f file) bool {
 		return true
 	}
 	var st unix.Stat_t
-	err := unix.Fstatat(int(w.s.options.Upper.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	return err == nil && st.Ino == f.ino
+	err := unix.Fstatat(int(w.s.options.Upper.Fd()), name[1:], &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return w.mounted(f)
+	}
+	return st.Ino == f.ino
 }
+
+// mounted reports whether a file is in another file system than the root, where
+// nothing is copied up.
+func (w *worker) mounted(f file) bool {
+	var st unix.Statx_t
+	return statxPath(unix.AT_FDCWD, rootPath, 0, statxWanted, &st) == 0 && fileOf(&st).mount != f.mount
+}
+
+// rootPath is never written to.
+var rootPath = []byte{'/', 0}

@@ -103,15 +103,11 @@ func notifSizes() (notifSize, error) {
 	return s, nil
 }
 
-// Active reports whether the calling thread is under a filter of [Program]:
-// kexec_load(2) with nonsense arguments succeeds only then.
-func Active() bool {
-	nr, ok := callNumber("kexec_load", nativeArch())
-	if !ok {
-		return false
-	}
-	_, _, errno := unix.RawSyscall6(uintptr(nr), 0, ^uintptr(0), 0, ^uintptr(0), 0, 0)
-	return errno == 0
+// SelfTest is a system call that succeeds only under a filter of [Program]:
+// kexec_load(2) with nonsense arguments. ok is false on an architecture without.
+func SelfTest() (nr uintptr, args [6]uintptr, ok bool) {
+	n, ok := callNumber("kexec_load", nativeArch())
+	return uintptr(n), [6]uintptr{0, ^uintptr(0), 0, ^uintptr(0)}, ok
 }
 
 // nativeArch is the architecture of this program, noArch if unknown.

@@ -59,7 +59,7 @@ func (w *worker) chown(t target, first int) reply {
 // chownNative reports whether the kernel can do it itself: root's file stays
 // root's and has no record. Most calls of package managers are of this kind.
 func (w *worker) chownNative(l *location, id *identity, uid, gid uint32) bool {
-	if uid != 0 && uid != noID || gid != 0 && gid != noID || !id.has(unix.CAP_CHOWN) {
+	if uid != 0 && uid != noID || gid != 0 && gid != noID || !id.has(unix.CAP_CHOWN) || !w.s.records.maker.IsZero() {
 		return false
 	}
 	if errno := w.stat(l, 0, statxWanted); errno != 0 {
@@ -104,12 +104,6 @@ func (w *worker) examine(fd int) (file, unix.Errno) {
 		return file{}, unix.ESRCH
 	}
 	return fileOf(&w.st), 0
-}
-
-// owner returns the record of a file, zero without one.
-func (w *worker) owner(f file) Record {
-	r, _ := w.s.records.lookup(f)
-	return r
 }
 
 // mayChown is the kernel's rule (chown(2)): who may not give files away may

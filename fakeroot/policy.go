@@ -6,22 +6,33 @@ import "strings"
 // look at thousands of files and do not care for owners are not: compilers,
 // interpreters, and dpkg itself, which takes owners from its packages. In
 // doubt a program is watched while something is being installed, where maintainer
-// scripts check owners, and not watched otherwise.
+// scripts check owners, and for a Dockerfile's USER, whose programs shall find
+// their own files their own; and not watched otherwise.
 
 // installers start an installation: they and all they start count as such.
 const installers = " apt apt-get aptitude apt.systemd.daily dpkg dpkg-reconfigure dpkg-preconfigure" +
 	" rpm dnf dnf5 dnf-3 microdnf yum zypper apk pacman emerge opkg xbps-install" +
 	" adduser deluser addgroup delgroup "
 
-// careless are programs that are not watched even in an installation.
-// A name that ends in "*" is a prefix.
+// compilers are the programs of a compilation, which are not watched even in an
+// installation: they look at many files, and not whose they are. A name that ends
+// in "*" is a prefix.
+const compilers = " cc gcc* g++* c++ c99 cc1 cc1plus collect2 f951 lto1 lto-wrapper as ld ld.* ar ranlib nm strip" +
+	" objcopy make gmake cmake ninja ccache clang* rustc cargo go sed grep egrep fgrep rm cat head tail tr sort uniq cut wc" +
+	" which basename dirname expr true false sleep date uname "
+
+// helpers are further programs that compilations run often. They are watched in an
+// installation, and not for a Dockerfile's USER, whose files need no attention.
+const helpers = " sh bash dash ash ksh mksh env echo printf pwd test [ touch mkdir ln tee cmp diff comm awk gawk mawk nproc" +
+	" libtool pkg-config pkgconf m4 bison flex autoconf autom4te automake aclocal ctest meson configure config.status lld* javac "
+
+// careless are further programs that are not watched in an installation.
 const careless = " dpkg dpkg-deb dpkg-split dpkg-query dpkg-trigger dpkg-divert apt apt-get apt-cache apt-config" +
 	" apt-extracttemplates apt-key http https gpgv store" +
-	" python3* python2* python cc gcc* g++* c++ c99 cc1 cc1plus collect2 f951 lto1 lto-wrapper as ld ld.* ar ranlib nm strip" +
-	" objcopy make gmake cmake ninja ccache clang* rustc cargo go" +
-	" ldconfig ldconfig.real update-alternatives py3compile py3clean sed grep egrep fgrep rm cat head tail tr sort uniq cut" +
-	" wc mandb deb-systemd-helper deb-systemd-invoke frontend debconf-escape xz gzip zstd bzip2 which basename dirname" +
-	" expr true false sleep date uname update-mime-database update-desktop-database gtk-update-icon-cache" +
+	" python3* python2* python" +
+	" ldconfig ldconfig.real update-alternatives py3compile py3clean" +
+	" mandb deb-systemd-helper deb-systemd-invoke frontend debconf-escape xz gzip zstd bzip2" +
+	" update-mime-database update-desktop-database gtk-update-icon-cache" +
 	" fc-cache glib-compile-schemas install-info rehash c_rehash openssl update-ca-certificates "
 
 // careful are programs that are watched always: those that show owners, copy
@@ -60,18 +71,27 @@ func installs(names []string) bool {
 	return listed(installers, names[0])
 }
 
-// watched decides about a program that a process executes.
-func (id *identity) watched(names []string) bool {
-	if !id.plainRoot() {
+// watched decides about a program that a process executes; maker is the user
+// whose files need not be recorded one by one.
+func (id *identity) watched(names []string, maker *Record) bool {
+	if !id.plainly(maker) {
 		return true
 	}
 	for _, name := range names {
-		switch {
-		case listed(careful, name):
+		if listed(careful, name) {
 			return true
-		case id.installing && listed(careless, name):
+		}
+	}
+	also := careless
+	if !maker.IsZero() {
+		also = helpers
+	} else if !id.installing {
+		return false
+	}
+	for _, name := range names {
+		if listed(compilers, name) || listed(also, name) {
 			return false
 		}
 	}
-	return id.installing
+	return true
 }

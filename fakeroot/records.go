@@ -38,6 +38,11 @@ type Records struct {
 	// setgid counts entries ever seen that give a group to a setgid directory.
 	// Without any, root's own files need no record.
 	setgid int
+	// maker is who makes what has no record: the user that the container starts
+	// with. Files of lower layers without a record are root's.
+	maker   Record
+	started int64 // when it did, in nanoseconds
+	inPlace bool  // there is no overlay: new files are told by their birth
 }
 
 // NewRecords returns an empty set.
@@ -55,14 +60,16 @@ type file struct {
 	inode
 	birth int64
 	mode  uint32
+	mount uint64 // number of the mount (Linux 5.8), else 0
 }
 
-const statxWanted = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+const statxWanted = unix.STATX_BASIC_STATS | unix.STATX_BTIME | unix.STATX_MNT_ID
 
 func fileOf(st *unix.Statx_t) file {
 	f := file{
 		inode: inode{unix.Mkdev(st.Dev_major, st.Dev_minor), st.Ino},
 		mode:  uint32(st.Mode),
+		mount: st.Mnt_id,
 	}
 	if st.Mask&unix.STATX_BTIME != 0 {
 		f.birth = st.Btime.Sec*int64(time.Second) + int64(st.Btime.Nsec)
@@ -115,6 +122,15 @@ func (r *Records) update(f file, change func(*Record)) {
 	r.noteSetgid(f, e)
 }
 
+// found records what a file has been since it was made.
+func (r *Records) found(f file, rec Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := &entry{Record: rec, birth: f.birth, since: f.birth}
+	r.entries[f.inode] = e
+	r.noteSetgid(f, e)
+}
+
 // noteSetgid counts directories that files may inherit a group from. A
 // directory that has a group now may get its bit later, so all count.
 func (r *Records) noteSetgid(f file, e *entry) {
@@ -130,20 +146,15 @@ func (r *Records) inherits() bool {
 	return r.setgid > 0
 }
 
-// group returns the group that a new file in directory dir gets from it.
-func (r *Records) group(dir file) (gid uint32, ok bool) {
-	if dir.mode&unix.S_ISGID == 0 {
-		return 0, false
-	}
-	rec, ok := r.lookup(dir)
-	return rec.GID, ok
-}
+// derives reports whether a new file may be somebody's without having a record.
+func (r *Records) derives() bool { return !r.maker.IsZero() || r.inherits() }
 
 // Load adds the records of table for the files beneath root, the container's
 // root directory as its programs see it (the merged overlay). inPlace says that
 // root is a plain directory, not an overlay, whose files' inode numbers may be
 // used again once they are removed. A path that does not exist is left out.
 func (r *Records) Load(root *os.File, table Table, inPlace bool) error {
+	r.inPlace = inPlace
 	for _, path := range table.Paths() {
 		rec := table[path]
 		if rec.Gone || rec.IsZero() {

@@ -193,7 +193,7 @@ func TestListed(t *testing.T) {
 		list, name string
 		want       bool
 	}{
-		{careless, "python3.11", true}, {careless, "cc1", true}, {careless, "ld.bfd", true}, {careless, "ls", false},
+		{careless, "python3.11", true}, {compilers, "cc1", true}, {compilers, "ld.bfd", true}, {careless, "ls", false},
 		{careful, "systemd-tmpfiles", true}, {careful, "system", false}, {careful, "pg_createcluster", true}, {careful, "install", true},
 		{careful, "", false}, {careful, "*", false}, {careful, "a b", false},
 		{installers, "apt-get", true}, {installers, "apt-", false}, {installers, "dpkg", true},
@@ -209,19 +209,26 @@ func TestWatched(t *testing.T) {
 	root := newIdentity(Credentials{})
 	installing := root
 	installing.installing = true
+	first := Record{UID: 33, GID: 33}
 	user := newIdentity(Credentials{UID: 33, GID: 33})
 	for _, c := range []struct {
 		id    identity
 		names []string
 		want  bool
+		maker Record
 	}{
-		{root, []string{"cc1"}, false}, {root, []string{"unknown"}, false}, {root, []string{"tar"}, true},
-		{root, []string{"adduser", "perl"}, true}, {root, []string{"script", "perl"}, false},
-		{installing, []string{"postinst", "sh"}, true}, {installing, []string{"dpkg"}, false},
-		{installing, []string{"adduser", "perl"}, true}, {installing, []string{"py3compile", "python3"}, false},
-		{user, []string{"cc1"}, true},
+		{id: root, names: []string{"cc1"}, want: false}, {id: root, names: []string{"unknown"}, want: false}, {id: root, names: []string{"tar"}, want: true},
+		{id: root, names: []string{"adduser", "perl"}, want: true}, {id: root, names: []string{"script", "perl"}, want: false},
+		{id: installing, names: []string{"postinst", "sh"}, want: true}, {id: installing, names: []string{"dpkg"}, want: false},
+		{id: installing, names: []string{"adduser", "perl"}, want: true}, {id: installing, names: []string{"py3compile", "python3"}, want: false},
+		// Who is neither root nor the first user.
+		{id: user, names: []string{"cc1"}, want: true},
+		// The first user: a compilation is not watched, and what shows owners is.
+		{user, []string{"cc1"}, false, first}, {user, []string{"configure", "sh"}, false, first},
+		{user, []string{"sh"}, false, first}, {user, []string{"python3"}, true, first}, {user, []string{"unknown"}, true, first},
+		{user, []string{"git"}, true, first}, {root, []string{"sh"}, true, first}, {installing, []string{"cc1"}, true, first},
 	} {
-		if got := c.id.watched(c.names); got != c.want {
+		if got := c.id.watched(c.names, &c.maker); got != c.want {
 			t.Errorf("watched(%q, installing %v, uid %d) = %v", c.names, c.id.installing, c.id.uid.real, got)
 		}
 	}

@@ -70,7 +70,7 @@ func isDevice(v uint32, arg int) []clause {
 
 // baseRules hold at every level. io_uring would do behind the filter's back
 // what the filter looks for; programs that use it fall back. kexec_load never
-// works in a user namespace, so that its success shows the filter; see [Active].
+// works in a user namespace, so that its success shows the filter; see [SelfTest].
 func baseRules(keepSync bool) []rule {
 	rules := []rule{
 		{"kexec_load", always(verdictZero)},

@@ -35,7 +35,7 @@ func bind(w *worker) reply {
 	id := w.identity()
 	size := min(w.req.args[2], unix.SizeofSockaddrUnix)
 	addr := make([]byte, size)
-	if id.uid.fs == 0 && id.gid.fs == 0 || size < 4 || w.readMemory(addr, w.req.args[1]) != len(addr) {
+	if id.makes(&w.s.records.maker) || size < 4 || w.readMemory(addr, w.req.args[1]) != len(addr) {
 		return leave
 	}
 	if w.order().Uint16(addr) != unix.AF_UNIX || addr[2] == 0 {

@@ -1,13 +1,16 @@
 package fakeroot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -49,12 +52,12 @@ type Supervisor struct {
 	handlers [archCount]map[int32]handling
 	stack    stackLimits
 	stopped  atomic.Bool
-	started  int64 // nanoseconds
 
 	// current is the worker that serves; see watch.go.
 	current atomic.Pointer[worker]
 
 	received, continued atomic.Uint64
+	calls               [len(callNumbers)]atomic.Uint64 // received, by callNumbers
 }
 
 // handler answers the notification in w.req.
@@ -62,7 +65,7 @@ type handler func(w *worker) reply
 
 // handling is a handler and the width of the call's ids.
 type handling struct {
-	name  string
+	row   int // in callNumbers
 	do    handler
 	short bool
 }
@@ -80,7 +83,10 @@ func New(o Options) (*Supervisor, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	s.started = time.Now().UnixNano()
+	s.records.started = time.Now().UnixNano()
+	if s.tellsNew() {
+		s.records.maker = Record{UID: o.User.UID, GID: o.User.GID}
+	}
 	s.ids = newIdentities(newIdentity(o.User))
 	s.stack = newStackLimits(o)
 	all := handlers()
@@ -89,13 +95,28 @@ func New(o Options) (*Supervisor, error) {
 			continue
 		}
 		s.handlers[a] = map[int32]handling{}
-		for _, row := range callNumbers {
+		for i, row := range callNumbers {
 			if do, ok := all[row.name]; ok && row.nr[a] >= 0 {
-				s.handlers[a][row.nr[a]] = handling{row.name, do, arches[a].id16 && hasShortIDs(row.name)}
+				s.handlers[a][row.nr[a]] = handling{i, do, arches[a].id16 && hasShortIDs(row.name)}
 			}
 		}
 	}
 	return s, nil
+}
+
+// tellsNew reports whether files that were made since the start can be told from
+// others: in an overlay always, otherwise only by their time of birth. Then the
+// files that the first user makes need not be recorded one by one.
+func (s *Supervisor) tellsNew() bool {
+	if s.options.Upper == nil {
+		return false
+	}
+	if !s.records.inPlace {
+		return true
+	}
+	var st unix.Statx_t
+	err := unix.Statx(int(s.options.Upper.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &st)
+	return err == nil && st.Mask&unix.STATX_BTIME != 0
 }
 
 // worker is a thread that serves, with its buffers: a notification is answered
@@ -117,8 +138,8 @@ type worker struct {
 	err      error
 }
 
-// Serve answers notifications until no process is left under the filter, or
-// Stop is called. It must be called on a locked OS thread (which it changes:
+// Serve answers notifications until no process is left under the filter. It
+// must be called on a locked OS thread (which it changes:
 // working directory, umask; let it end with its goroutine), inside the
 // container's mount namespace and root, in the user namespace that the container
 // runs in, and not under the filter. It does not close listener.
@@ -146,7 +167,7 @@ func (s *Supervisor) Serve(listener int) error {
 	<-over
 	unwatch()
 	st := s.Stats()
-	s.log.Debug("root emulation ended", "notifications", st.Notifications, "continued", st.Continued, "records", st.Recorded)
+	s.log.Debug("root emulation ended", "notifications", st.Notifications, "continued", st.Continued, "records", st.Recorded, "calls", s.tally())
 	return w.err
 }
 
@@ -208,9 +229,10 @@ func (w *worker) handle() reply {
 			break
 		}
 		w.abi, w.short = a, h.short
+		w.s.calls[h.row].Add(1)
 		r := h.do(w)
 		if w.s.log.Enabled(context.Background(), levelTrace) {
-			w.trace(h.name, r)
+			w.trace(callNumbers[h.row].name, r)
 		}
 		return r
 	}
@@ -225,8 +247,21 @@ func (w *worker) trace(name string, r reply) {
 		"args", fmt.Sprintf("%#x", w.req.args), "value", r.val, "errno", int(r.errno), "kind", int(r.kind))
 }
 
-// Stop makes Serve return soon. It may be called from any goroutine.
-func (s *Supervisor) Stop() { s.stopped.Store(true) }
+// tally lists the calls that were received, the most frequent first.
+func (s *Supervisor) tally() string {
+	rows := make([]int, 0, len(callNumbers))
+	for i := range callNumbers {
+		if s.calls[i].Load() > 0 {
+			rows = append(rows, i)
+		}
+	}
+	slices.SortStableFunc(rows, func(i, j int) int { return cmp.Compare(s.calls[j].Load(), s.calls[i].Load()) })
+	words := make([]string, len(rows))
+	for i, row := range rows {
+		words[i] = fmt.Sprintf("%s:%d", callNumbers[row].name, s.calls[row].Load())
+	}
+	return strings.Join(words, " ")
+}
 
 // Stats counts what a supervisor did.
 type Stats struct {

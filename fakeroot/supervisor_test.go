@@ -59,14 +59,14 @@ func TestConsistent(t *testing.T) {
 // TestTable: what a RUN leaves in the table, against what was below.
 func TestTable(t *testing.T) {
 	o := shell(t, `
-cd /tmp; echo a >f; chown 33:44 f; mknod n c 1 3; mkdir d; chown 0:8 d; chmod 2775 d; echo >d/f
+cd /tmp; echo a >f; chown 33:44 f; mknod n c 1 3; mkdir d; chown 0:8 d; chmod 2775 d; echo >d/f; mkdir d/e; echo >d/e/g
 ln f g; chown 0:0 /etc/shadow; rm /etc/gshadow; chmod 600 /etc/passwd`, nil)
 	want := Table{
 		"tmp/f":   {UID: 33, GID: 44},
 		"tmp/g":   {UID: 33, GID: 44},
 		"tmp/n":   {Type: 0o020000, Rdev: 0x103},
 		"tmp/d":   {GID: 8},
-		"tmp/d/f": {GID: 8},
+		"tmp/d/f": {GID: 8}, "tmp/d/e": {GID: 8}, "tmp/d/e/g": {GID: 8},
 		// These have records below that hold no more.
 		"etc/shadow":  {},
 		"etc/gshadow": {Gone: true},
@@ -83,17 +83,33 @@ ln f g; chown 0:0 /etc/shadow; rm /etc/gshadow; chmod 600 /etc/passwd`, nil)
 	}
 }
 
-// TestUser: a Dockerfile's USER.
+// TestUser: a Dockerfile's USER. What it makes is its own, whether a watched
+// program makes it or not, and what root makes meanwhile is root's.
 func TestUser(t *testing.T) {
-	o := shell(t, `id -u; id -g; id -G; cd /tmp; echo >f; mkdir d; stat -c %u:%g f d; chown 0 f 2>/dev/null || echo refused; sh -c 'echo >g'`, func(c *container) {
+	const script = `id -u; id -g; id -G; cd /tmp; echo >f; mkdir d; stat -c %u:%g f d; chown 0 f 2>/dev/null || echo refused
+sh -c 'echo >g; mkdir -p h/i; ln -s x l'; cp -p f j; stat -c %u:%g g h/i l j
+echo >>/etc/hostname; stat -c %u:%g /etc/hostname /etc/passwd /etc/shadow
+mkdir s; chgrp 7 s; chmod 2775 s; sh -c 'mkdir s/t; echo >s/t/u'; stat -c %u:%g s/t
+mkdir own; chmod g+s own; sh -c 'echo >own/f'; sh -c 'echo >/var/local/k'; stat -c %u:%g own/f /var/local/k; chgrp 8 own/f
+chmod 4755 /usr/bin/setpriv
+setpriv --reuid=0 --regid=0 --clear-groups sh -c 'echo >r; mkdir rd; echo >rd/x; echo >h/n; chown 1234 rd/x; touch /etc/issue; cp f own/r'
+stat -c %u:%g r rd`
+	o := shell(t, script, func(c *container) {
 		c.User = Credentials{UID: 1234, GID: 56, Groups: []uint32{7, 8}}
 	})
-	if got, want := strings.Join(lines(o.Output), " "), "1234 56 56 7 8 1234:56 1234:56 refused"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	want := "1234 56 56 7 8 1234:56 1234:56 refused 1234:56 1234:56 1234:56 1234:56 0:0 0:0 0:42 1234:7 1234:56 1234:50 0:0 0:0"
+	if got := strings.Join(lines(o.Output), " "); got != want {
+		t.Errorf("got\n%q, want\n%q", got, want)
 	}
-	for _, p := range []string{"tmp/f", "tmp/d", "tmp/g"} {
-		if got := o.Table[p]; got.UID != 1234 || got.GID != 56 {
-			t.Errorf("%s: recorded %+v", p, got)
+	recorded := Table{
+		"tmp/f": {UID: 1234, GID: 56}, "tmp/d": {UID: 1234, GID: 56}, "tmp/g": {UID: 1234, GID: 56}, "tmp/h/i": {UID: 1234, GID: 56},
+		"tmp/l": {UID: 1234, GID: 56}, "tmp/s": {UID: 1234, GID: 7}, "tmp/s/t/u": {UID: 1234, GID: 7}, "tmp/own/f": {UID: 1234, GID: 8},
+		"tmp/own/r": {GID: 56}, "tmp/r": {}, "tmp/rd": {}, "tmp/rd/x": {UID: 1234}, "tmp/h/n": {}, "etc/issue": {}, "etc/hostname": {},
+		"var/local/k": {UID: 1234, GID: 50},
+	}
+	for p, want := range recorded {
+		if got := o.Table[p]; !got.Equal(want) {
+			t.Errorf("%s: recorded %+v, want %+v", p, got, want)
 		}
 	}
 }

@@ -64,10 +64,10 @@ func (st stand) enter() error {
 	return unix.Fchdir(st.proc)
 }
 
-// watchEnd stops the workers when no process is left under the filter, or by
-// Stop: waiting for a notification does not notice the first on older kernels,
-// so a signal interrupts it until the worker has seen it. The Go runtime uses
-// and ignores SIGURG.
+// watchEnd stops the workers when no process is left under the filter: waiting
+// for a notification does not notice that on older kernels, so a signal
+// interrupts it until the worker has seen it. The Go runtime uses and ignores
+// SIGURG.
 func (s *Supervisor) watchEnd(listener int, ended <-chan struct{}) {
 	for !s.stopped.Load() {
 		// No event is asked for, and POLLHUP comes unasked (Linux 5.9).

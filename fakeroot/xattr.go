@@ -37,12 +37,11 @@ func (w *worker) setxattr(t target) reply {
 		return leave // the kernel says why
 	}
 	id := w.identity()
-	fd, f, r := w.openFor(t)
+	fd, f, rec, r := w.openFor(t)
 	if r != nil {
 		return *r
 	}
 	defer unix.Close(fd)
-	rec := w.owner(f)
 	if isACL(name) && !aclForeign(val) {
 		if _, ok := rec.Xattrs[name]; ok {
 			w.s.records.update(f, func(r *Record) { r.removeXattr(name) })
@@ -90,19 +89,20 @@ func (w *worker) putXattr(fd int, f file, name string, val []byte) reply {
 }
 
 // openFor opens the file of an xattr call; r is the answer if it cannot.
-func (w *worker) openFor(t target) (fd int, f file, r *reply) {
+func (w *worker) openFor(t target) (fd int, f file, rec Record, r *reply) {
 	l, errno := w.locate(t)
 	if errno != 0 {
-		return -1, f, &leave
+		return -1, f, rec, &leave
 	}
 	if fd, errno = w.open(&l, 0); errno != 0 {
-		return -1, f, &leave
+		return -1, f, rec, &leave
 	}
 	if f, errno = w.examine(fd); errno != 0 {
 		unix.Close(fd)
-		return -1, f, &leave
+		return -1, f, rec, &leave
 	}
-	return fd, f, nil
+	rec, _ = w.recordOf(&l, f)
+	return fd, f, rec, nil
 }
 
 // removexattr removes a recorded attribute.
@@ -111,12 +111,11 @@ func (w *worker) removexattr(t target) reply {
 	if errno != 0 || !ours(name) {
 		return leave
 	}
-	fd, f, r := w.openFor(t)
+	fd, f, rec, r := w.openFor(t)
 	if r != nil {
 		return *r
 	}
 	defer unix.Close(fd)
-	rec := w.owner(f)
 	if _, ok := rec.Xattrs[name]; ok {
 		w.s.records.update(f, func(r *Record) { r.removeXattr(name) })
 		return done
@@ -169,7 +168,7 @@ func (w *worker) listxattr(t target) reply {
 	if !ok || len(rec.Xattrs) == 0 {
 		return leave
 	}
-	fd, _, r := w.openFor(t)
+	fd, _, _, r := w.openFor(t)
 	if r != nil {
 		return *r
 	}

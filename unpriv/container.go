@@ -40,13 +40,22 @@ type Container struct {
 	// Supervise it has a listener, and Supervise is called with it, on a thread
 	// of its own that is inside the container but not under the filter, before
 	// the program starts. It must return when no process of the container is left.
+	// SelfTest, if not nil, is a call that succeeds only under Filter; if it fails,
+	// the program is not started.
 	Filter    []unix.SockFilter
 	Supervise func(listener int) error
+	SelfTest  *Call
 	// Stdin is what the program reads; nil is nothing. With it the program stays
 	// in the caller's session, whose terminal it may use.
 	Stdin *os.File
 	// Stdout and Stderr take what the program prints; nil is nowhere.
 	Stdout, Stderr io.Writer
+}
+
+// Call is a system call.
+type Call struct {
+	Nr   uintptr
+	Args [6]uintptr
 }
 
 // Run executes a container in new mount, PID and IPC namespaces and waits for
@@ -123,6 +132,7 @@ func (c *Container) plan(l *launch, files [3]*os.File) error {
 	l.resetSignals()
 	if len(c.Filter) > 0 {
 		l.filter(c.Filter, mounts, root)
+		l.selfTest(c.SelfTest)
 	}
 	return l.exec(&c.Process)
 }

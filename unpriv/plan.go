@@ -206,6 +206,18 @@ func (l *launch) filter(program []unix.SockFilter, mounts, root slot) {
 	l.slots--
 }
 
+// selfTest makes sure that the filter is in force.
+func (l *launch) selfTest(c *Call) {
+	if c == nil {
+		return
+	}
+	a := c.Args
+	l.do("test the seccomp filter", c.Nr, a[0], a[1], a[2], a[3], a[4], a[5])
+	l.wrap(func(no syscall.Errno) error {
+		return fmt.Errorf("test the seccomp filter: the call that it answers got: %w", no)
+	})
+}
+
 // exec looks the program up as execvp(3) does, inside the container, and
 // executes it.
 func (l *launch) exec(p *specs.Process) error {

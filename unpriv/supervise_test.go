@@ -63,6 +63,13 @@ func TestFilter(t *testing.T) {
 	if got := runOK(t, c); got != "0 0 []\n2\n" {
 		t.Errorf("got %q", got)
 	}
+	c.SelfTest = &Call{Nr: unix.SYS_GETPPID}
+	c.Filter = filterOn(unix.SYS_GETPPID, unix.SECCOMP_RET_ERRNO) // the call "succeeds"
+	runOK(t, c)
+	c.Filter = filterOn(unix.SYS_GETPPID, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))
+	if _, _, err := runOutput(t, c); err == nil || !strings.HasPrefix(err.Error(), "test the seccomp filter: ") {
+		t.Errorf("a filter that fails its test: %v", err)
+	}
 	c.Filter = []unix.SockFilter{{}} // no program ends so
 	if _, status, err := runOutput(t, c); !errors.Is(err, unix.EINVAL) || err.Error() != "install the seccomp filter: invalid argument" {
 		t.Errorf("bad filter: %v, %v", status, err)
