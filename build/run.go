@@ -12,6 +12,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"virga/emulate"
 	"virga/fakeroot"
 	"virga/image"
 	"virga/parser"
@@ -193,59 +194,23 @@ func (s *stage) scriptMount(snap *snapshot, script string) (specs.Mount, error) 
 // emulated runs c with root emulated as asked for, and leaves in snap the
 // records of what was changed.
 func (b *builder) emulated(ctx context.Context, c unpriv.Container, snap *snapshot, user fakeroot.Credentials) (unpriv.Status, error) {
+	snap.table = snap.owners
 	if b.Chroot || !b.Force.Mode.Filtered() {
-		snap.table = snap.owners
 		return unpriv.Run(ctx, c)
 	}
 	b.mu.Lock()
 	b.runs++
 	b.mu.Unlock()
-	o := fakeroot.ProgramOptions{Mode: b.Force.Mode, Level: b.level()}
-	var err error
-	if c.Filter, err = fakeroot.Program(o); err != nil {
-		return unpriv.Status{}, err
+	o := emulate.Options{
+		Mode: b.Force.Mode, Level: b.level(), Owners: snap.owners, Changed: snap.path("upper"), User: user, Log: b.log,
 	}
-	if !o.Notifies() {
-		snap.table = snap.owners
-		return unpriv.Run(ctx, c)
-	}
-	return b.supervised(ctx, c, snap, user, o)
-}
-
-func (b *builder) supervised(ctx context.Context, c unpriv.Container, snap *snapshot, user fakeroot.Credentials, o fakeroot.ProgramOptions) (unpriv.Status, error) {
-	root, err := os.Open(snap.root.Name())
-	if err != nil {
-		return unpriv.Status{}, err
-	}
-	defer root.Close()
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return unpriv.Status{}, err
-	}
-	defer proc.Close()
-	changed := snap.path("upper")
 	if snap.plain != nil {
-		changed = snap.plain.dir
+		o.Changed, o.InPlace = snap.plain.dir, true
 	}
-	upper, err := os.Open(changed)
-	if err != nil {
-		return unpriv.Status{}, err
+	st, table, err := emulate.Run(ctx, c, o)
+	if table != nil {
+		snap.table = table
 	}
-	defer upper.Close()
-	records := fakeroot.NewRecords()
-	if err := records.Load(root, snap.owners, snap.plain != nil); err != nil {
-		return unpriv.Status{}, err
-	}
-	sup, err := fakeroot.New(fakeroot.Options{Mode: o.Mode, Level: o.Level, Records: records, Proc: proc, Upper: upper, User: user, Log: b.log})
-	if err != nil {
-		return unpriv.Status{}, err
-	}
-	c.Supervise = sup.Serve
-	st, err := unpriv.Run(ctx, c)
-	if err != nil {
-		return st, err
-	}
-	snap.table, err = records.Collect(upper, root, snap.owners)
 	return st, err
 }
 

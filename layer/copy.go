@@ -20,7 +20,8 @@ type CopyOptions struct {
 
 // CopyTree copies the directory src to dst, an existing empty directory, to be
 // an image's tree. Links are copied, never followed, but for src itself; hard links among the
-// files stay. The caller's files become root's; other owners, and modes that had
+// files stay. The caller's files become root's, unless an attribute
+// user.rootlesscontainers names another owner; other owners, and modes that had
 // to be widened, are in the returned table. Sockets are left out, as are
 // devices and what is below dev/. File contents are shared where the file
 // system can (reflink).
@@ -28,6 +29,7 @@ func CopyTree(ctx context.Context, dst, src string, opts CopyOptions) (fakeroot.
 	c := &copier{
 		describe: func(_ string, st *unix.Stat_t) *member { return importMember(st, opts.KeepOwners) },
 		skipDev:  !opts.KeepOwners,
+		rootless: !opts.KeepOwners,
 	}
 	table, err := c.run(ctx, dst, src, opts.KeepOwners, opts.Logger)
 	if err != nil {
@@ -48,7 +50,8 @@ type ExportOptions struct {
 
 // Export copies a tree to dst, an existing empty directory, as a plain
 // directory for people. Without ExportOptions.Owners everything belongs to the
-// caller, with the modes that it has in the tree, and devices are left out.
+// caller, with the modes that it has in the tree, devices are left out, and the
+// attribute user.rootlesscontainers of files and directories names their owners.
 func Export(ctx context.Context, dst, src string, owners fakeroot.Table, opts ExportOptions) error {
 	c := &copier{describe: func(path string, st *unix.Stat_t) *member {
 		return exportMember(path, st, owners, opts)
@@ -120,6 +123,7 @@ func exportMember(path string, st *unix.Stat_t, owners fakeroot.Table, opts Expo
 		}
 	} else {
 		m.uid, m.gid = 0, 0
+		m.writeRootless(rec)
 	}
 	if opts.DropSetID {
 		m.mode &^= unix.S_ISUID | unix.S_ISGID
@@ -140,6 +144,7 @@ func truePerm(m *member, rec fakeroot.Record) uint32 {
 type copier struct {
 	describe func(path string, st *unix.Stat_t) *member // what a file becomes
 	skipDev  bool
+	rootless bool // owners are in attributes
 	t        *tree
 	first    map[inode]string // files with several names: the one copied first
 }
@@ -164,6 +169,9 @@ func (c *copier) run(ctx context.Context, dst, src string, real bool, log *slog.
 	}
 	m := c.describe(".", &st)
 	m.name = "."
+	if c.rootless {
+		m.readRootless(fd, ".")
+	}
 	if err := c.attributes(m, from); err != nil {
 		return nil, err
 	}
@@ -219,6 +227,9 @@ func (c *copier) entry(ctx context.Context, from, to *handle, base string) error
 	}
 	m := c.describe(path, &st)
 	m.name = path
+	if c.rootless {
+		m.readRootless(from.fd, base)
+	}
 	switch {
 	case m.kind == 0:
 		c.t.log.Debug("socket left out", "path", path)

@@ -93,6 +93,7 @@ func newMember(h *tar.Header, fixes *Fixes) (*member, error) {
 			m.sparse = true
 		}
 	}
+	m.rootless()
 	if m.sparse && m.size > maxSparse {
 		return nil, fmt.Errorf("file %q: sparse, and %d bytes long, more than the limit of %d", h.Name, m.size, int64(maxSparse))
 	}

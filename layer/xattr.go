@@ -4,16 +4,20 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"virga/fakeroot"
 )
 
 const (
 	overlayXattr = "user.overlay."
 	opaqueXattr  = "user.overlay.opaque"
 	capXattr     = "security.capability"
+	aclPrefix    = "system.posix_acl_"
 )
 
 // plainXattr reports whether an ordinary user may have an attribute on disk.
@@ -83,7 +87,7 @@ func xattrNames(fd int) ([]string, error) {
 }
 
 // diskXattrs reads the attributes of an open file that belong to an image:
-// those an ordinary user sets, and capabilities; all but the security
+// those an ordinary user sets, access lists, and capabilities; all but the security
 // modules' own if owners are real.
 func diskXattrs(fd int, real bool) (map[string]string, error) {
 	names, err := xattrNames(fd)
@@ -92,7 +96,8 @@ func diskXattrs(fd int, real bool) (map[string]string, error) {
 	}
 	attrs := map[string]string{}
 	for _, name := range names {
-		if !plainXattr(name) && name != capXattr && !(real && !labelXattr(name)) {
+		acl := strings.HasPrefix(name, aclPrefix)
+		if name == fakeroot.RootlessXattr || !plainXattr(name) && name != capXattr && !acl && !(real && !labelXattr(name)) {
 			continue
 		}
 		v, err := getXattr(fd, name)
@@ -104,6 +109,9 @@ func diskXattrs(fd int, real bool) (map[string]string, error) {
 		}
 		if name == capXattr {
 			v = portableCapability(v)
+		}
+		if acl && !real {
+			rootACL(v, uint32(os.Geteuid()), uint32(os.Getegid()))
 		}
 		attrs[name] = string(v)
 	}
@@ -152,4 +160,17 @@ func portableCapability(v []byte) []byte {
 	out := bytes.Clone(v[:size2])
 	binary.LittleEndian.PutUint32(out, magic&^revisionMask|revision2)
 	return out
+}
+
+// rootACL puts root for the caller's ids in an access list that the disk could
+// hold (linux/posix_acl_xattr.h): inside, the caller was root.
+func rootACL(v []byte, uid, gid uint32) {
+	const header, entry, tagUser, tagGroup = 4, 8, 0x02, 0x08
+	for e := v[min(header, len(v)):]; len(e) >= entry; e = e[entry:] {
+		id := binary.LittleEndian.Uint32(e[4:])
+		switch tag := binary.LittleEndian.Uint16(e); {
+		case tag == tagUser && id == uid, tag == tagGroup && id == gid:
+			binary.LittleEndian.PutUint32(e[4:], 0)
+		}
+	}
 }

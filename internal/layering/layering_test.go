@@ -19,6 +19,7 @@ var layers = map[string]int{
 	"virga/fakeroot":      0,
 	"virga/unpriv":        0,
 	"virga/layer/inflate": 0,
+	"virga/emulate":       1,
 	"virga/layer":         1,
 	"virga/registry":      1,
 	"virga/storage":       1,
