@@ -227,10 +227,15 @@ func (s *stage) advance(key string, st *storage.State, text string) error {
 
 // chainOwners merges the records of a chain of trees.
 func (b *builder) chainOwners(chain []storage.TreeID) (fakeroot.Table, error) {
+	return Owners(b.store, chain)
+}
+
+// Owners are the records in force for a chain of trees.
+func Owners(store *storage.Store, chain []storage.TreeID) (fakeroot.Table, error) {
 	tables := make([]fakeroot.Table, len(chain))
 	for i, id := range chain {
 		var err error
-		if tables[i], err = b.store.Owners(id); err != nil {
+		if tables[i], err = store.Owners(id); err != nil {
 			return nil, err
 		}
 	}

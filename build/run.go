@@ -217,12 +217,6 @@ func (b *builder) emulated(ctx context.Context, c unpriv.Container, snap *snapsh
 // level is how well this kernel lets root be emulated; found out once, and
 // told if it is not the best.
 func (b *builder) level() fakeroot.Level {
-	b.levelOnce.Do(func() {
-		var why string
-		b.levelFound, why = fakeroot.Probe()
-		if why != "" {
-			b.log.Info("root emulation: " + why)
-		}
-	})
+	b.levelOnce.Do(func() { b.levelFound = emulate.Level(b.log) })
 	return b.levelFound
 }

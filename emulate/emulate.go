@@ -32,6 +32,16 @@ type Options struct {
 	Log      *slog.Logger         // for --debug; nil is silence
 }
 
+// Level is how well this kernel lets root be emulated. It is told if it is not
+// the best.
+func Level(log *slog.Logger) fakeroot.Level {
+	level, why := fakeroot.Probe()
+	if why != "" {
+		log.Info("root emulation: " + level.String() + ": " + why)
+	}
+	return level
+}
+
 // Run runs c as [unpriv.Run] does. table has the records of the files that are
 // in Changed afterwards, against Owners, as in [fakeroot.Records.Collect]; it is nil
 // if nothing was recorded.

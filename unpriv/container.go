@@ -21,9 +21,9 @@ type Container struct {
 	// capabilities are what Chroot says, and privilege is never gained.
 	//
 	// A User other than root is real with Chroot. Without it there are no other
-	// ids to change to: with a Filter the program runs as root and the filter may
-	// tell it otherwise, without one it runs in a further user namespace, where
-	// our id has the wanted number.
+	// ids to change to: with Supervise the program runs as root and is told
+	// otherwise, without it it runs in a further user namespace, where our id has the
+	// wanted number.
 	Process specs.Process
 	// Mounts are made in order, below Root. Missing mount points of those with
 	// the option Create are made for the time of the run. See BuildMounts.
@@ -50,6 +50,11 @@ type Container struct {
 	Stdin *os.File
 	// Stdout and Stderr take what the program prints; nil is nowhere.
 	Stdout, Stderr io.Writer
+	// ReadOnly has the program see a root that it cannot change.
+	ReadOnly bool
+	// PassSignals has signals passed on to the program, which decides what they
+	// mean; the end of ctx, which may have the same cause, then does nothing.
+	PassSignals bool
 }
 
 // Call is a system call.
@@ -90,7 +95,17 @@ func Run(ctx context.Context, c Container) (_ Status, err error) {
 		l.close()
 		return Status{}, err
 	}
-	status, err := l.run(ctx, func(*os.Process) { streams.close() })
+	started := func(*os.Process) { streams.close() }
+	var pass *passing
+	if c.PassSignals {
+		pass, ctx = catchSignals(), context.WithoutCancel(ctx)
+		started = func(p *os.Process) { streams.close(); pass.toInit(p) }
+	}
+	status, err := l.run(ctx, started)
+	if pass != nil {
+		pass.stop()
+		status = pass.status(status)
+	}
 	if ctx.Err() != nil {
 		return status, context.Cause(ctx)
 	}
@@ -119,6 +134,9 @@ func (c *Container) plan(l *launch, files [3]*os.File) error {
 	l.enterRoot(c.Root)
 	if err := c.mounts(l); err != nil {
 		return err
+	}
+	if c.ReadOnly {
+		l.setFlags("/", false, unix.MS_RDONLY, unix.MOUNT_ATTR_RDONLY, c.Root)
 	}
 	l.leaveHost(c.Root)
 	if c.supervised() {
@@ -181,7 +199,7 @@ func (c *Container) identity(l *launch) {
 		l.bound(containerCapabilities())
 		l.keepPermitted(containerCapabilities())
 		l.become(u)
-	case len(c.Filter) == 0 && (u.UID != 0 || u.GID != 0):
+	case !c.supervised() && (u.UID != 0 || u.GID != 0):
 		l.copyMemory = true // EINVAL otherwise: unshare(2)
 		l.do("create a user namespace for the user", unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 		l.mapIDs(int(u.UID), int(u.GID), 0, 0)

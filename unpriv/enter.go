@@ -28,6 +28,9 @@ const (
 // Entry says what namespaces a command wants to be in.
 type Entry struct {
 	Isolation Isolation
+	// PassSignals has the first process pass signals on to the second, instead
+	// of ending it with ctx.
+	PassSignals bool
 }
 
 // marker ends the argv[0] of a process that Enter started. Whoever forges it
@@ -101,6 +104,11 @@ func separate(e Entry) error {
 const grace = 10 * time.Second
 
 func reexec(ctx context.Context, e Entry) (Status, error) {
+	var pass *passing
+	if e.PassSignals {
+		pass, ctx = catchSignals(), context.WithoutCancel(ctx)
+		defer pass.stop()
+	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0] + marker
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
@@ -116,6 +124,9 @@ func reexec(ctx context.Context, e Entry) (Status, error) {
 	}
 	if err := cmd.Start(); err != nil {
 		return Status{}, e.startError(err)
+	}
+	if pass != nil {
+		pass.to(cmd.Process)
 	}
 	if err := cmd.Wait(); cmd.ProcessState == nil {
 		return Status{}, fmt.Errorf("wait for the process in namespaces: %w", err)

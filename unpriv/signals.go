@@ -1,8 +1,12 @@
 package unpriv
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +16,8 @@ type passing struct {
 	signals chan os.Signal
 	quit    chan struct{}
 	ended   chan struct{} // nil until somebody listens
+	// killed is the signal that toInit carried out.
+	killed syscall.Signal
 }
 
 // passed are the signals that end or control a program and do not come from a
@@ -34,6 +40,34 @@ func catchSignals() *passing {
 
 // to passes signals to a process from now on.
 func (p *passing) to(proc *os.Process) {
+	p.each(func(s os.Signal) {
+		if (s == unix.SIGINT || s == unix.SIGQUIT) && foreground() {
+			return // the terminal sent it to both
+		}
+		proc.Signal(s) // it may have ended: nothing to tell it then
+	})
+}
+
+// toInit passes signals to the first process of a PID namespace. Those that
+// would end any other program are not delivered to it (pid_namespaces(7)), so
+// it is killed for them.
+func (p *passing) toInit(proc *os.Process) {
+	p.each(func(s os.Signal) {
+		sig := s.(syscall.Signal)
+		if sig != unix.SIGCONT && fatal(proc.Pid, sig) {
+			p.killed = sig
+			proc.Kill()
+			return
+		}
+		if (s == unix.SIGINT || s == unix.SIGQUIT) && foreground() {
+			return
+		}
+		proc.Signal(s)
+	})
+}
+
+// each calls f with each signal, until stop.
+func (p *passing) each(f func(os.Signal)) {
 	p.ended = make(chan struct{})
 	go func() {
 		defer close(p.ended)
@@ -42,13 +76,37 @@ func (p *passing) to(proc *os.Process) {
 			case <-p.quit:
 				return
 			case s := <-p.signals:
-				if (s == unix.SIGINT || s == unix.SIGQUIT) && foreground() {
-					continue // the terminal sent it to both
-				}
-				proc.Signal(s) // it may have ended: nothing to tell it then
+				f(s)
 			}
 		}
 	}()
+}
+
+// status is how a program ended that toInit may have killed.
+func (p *passing) status(st Status) Status {
+	if p.killed != 0 && st.Signal == unix.SIGKILL {
+		st.Signal = p.killed
+	}
+	return st
+}
+
+// fatal reports whether a process neither catches nor ignores nor blocks a
+// signal (proc_pid_status(5)).
+func fatal(pid int, sig syscall.Signal) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(b)) {
+		name, set, _ := strings.Cut(line, ":")
+		if name != "SigCgt" && name != "SigIgn" && name != "SigBlk" {
+			continue
+		}
+		if bits, err := strconv.ParseUint(strings.TrimSpace(set), 16, 64); err != nil || bits&(1<<(sig-1)) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *passing) stop() {

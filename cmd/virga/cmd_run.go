@@ -12,6 +12,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
+	"virga/fakeroot"
 	"virga/image"
 	"virga/storage"
 	"virga/unpriv"
@@ -30,6 +31,8 @@ type runOptions struct {
 	home       bool
 	uid, gid   int // -1: what the default is
 	entrypoint *string
+	force      fakeroot.Mode    // ModeNone: the program is the caller
+	chain      []storage.TreeID // of an image in storage, once located
 }
 
 const runDescription = `Options end at IMAGE: what follows is the program and its own options. Without
@@ -68,6 +71,8 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "home", Usage: "mount the home directory"},
 		intFlag("uid", "u", "be user number `UID` inside"),
 		intFlag("gid", "g", "be group number `GID` inside"),
+		&optionalFlag{StringFlag: &cli.StringFlag{Name: "force", Value: "none",
+			Usage: "be root, emulated as in RUN by `MODE`: seccomp, consistent, plain or none"}, implied: "seccomp"},
 	}
 }
 
@@ -90,6 +95,9 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 		return usagef("%s: --cd %q is not an absolute path", c.Command.Name, o.cd)
 	}
 	var err error
+	if o.force, err = fakeroot.ParseMode(c.String("force")); err != nil || o.force == fakeroot.ModeFakeroot {
+		return usagef("%s: --force=%s is not one of seccomp, consistent, plain, none", c.Command.Name, c.String("force"))
+	}
 	if o.uid, err = intOption(c, "uid", 0, -1); err != nil {
 		return err
 	}
@@ -101,6 +109,10 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 }
 
 func runRun(ctx context.Context, env *environment, o runOptions) error {
+	if o.force != fakeroot.ModeNone {
+		o.uid, o.gid = max(o.uid, 0), max(o.gid, 0)
+		return runStatus(runForced(ctx, env, &o))
+	}
 	if o.uid < 0 {
 		o.uid = os.Geteuid()
 	}
@@ -131,20 +143,11 @@ func runImage(ctx context.Context, env *environment, o *runOptions) error {
 		return err
 	}
 	defer done()
-	p := &im.Process
-	if p.Args, err = o.args(config); err != nil {
-		return err
-	}
-	p.User = specs.User{UID: uint32(o.uid), GID: uint32(o.gid)}
-	p.Cwd = o.cd
-	if p.Cwd == "" {
-		p.Cwd = config.WorkingDir
-	}
-	if p.Env, err = o.environ(env, config); err != nil {
+	if im.Process, err = o.process(env, config); err != nil {
 		return err
 	}
 	im.Write, im.Fake = o.write, o.writeFake || o.home
-	im.Files = accountFiles(env, im.Lower, p.User)
+	im.Files = accountFiles(env, im.Lower, im.Process.User)
 	if im.Mounts, err = o.mounts(env); err != nil {
 		return err
 	}
@@ -196,6 +199,7 @@ func (o *runOptions) stored(ctx context.Context, store *storage.Store) (*unpriv.
 	if err != nil {
 		return nil, nil, err
 	}
+	o.chain = chain
 	im := &unpriv.Image{}
 	for _, id := range slices.Backward(chain) {
 		im.Lower = append(im.Lower, store.TreePath(id))
