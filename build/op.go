@@ -118,9 +118,6 @@ func (s *stage) hit(key string, st *storage.State, o op) (err error) {
 	return s.advance(key, st, o.text)
 }
 
-// aliasOf is the Config member of the record under an alias' key.
-type aliasOf struct{ Key string }
-
 // aliased finds the state that an alias stood for the last time. Any trouble
 // means that there is none.
 func (b *builder) aliased(ctx context.Context, parent string, alias any) (*storage.State, string) {
@@ -129,18 +126,14 @@ func (b *builder) aliased(ctx context.Context, parent string, alias any) (*stora
 		return nil, ""
 	}
 	rec, err := b.store.GetState(key)
-	if err != nil {
+	if err != nil || rec.Alias == "" {
 		return nil, ""
 	}
-	var target aliasOf
-	if json.Unmarshal(rec.Config, &target) != nil {
-		return nil, ""
-	}
-	st, err := b.cached(ctx, target.Key)
+	st, err := b.cached(ctx, rec.Alias)
 	if err != nil || st == nil {
 		return nil, ""
 	}
-	return st, target.Key
+	return st, rec.Alias
 }
 
 // putAlias remembers what alias stands for. Losing it costs time only.
@@ -150,8 +143,7 @@ func (b *builder) putAlias(ctx context.Context, parent string, alias any, st *st
 	}
 	key, err := stateKey(parent, alias)
 	if err == nil {
-		config, _ := json.Marshal(aliasOf{st.Key}) // a string: cannot fail
-		err = b.store.PutState(ctx, storage.State{Key: key, Parent: parent, Chain: st.Chain, Config: config, Instruction: st.Instruction, Created: st.Created})
+		err = b.store.PutState(ctx, storage.State{Key: key, Parent: parent, Chain: st.Chain, Alias: st.Key, Instruction: st.Instruction, Created: st.Created})
 	}
 	if err != nil {
 		b.log.Warn("remember where a result came from", "error", err)
@@ -191,7 +183,7 @@ func (s *stage) compute(ctx context.Context, key string, o op) (_ *storage.State
 	if err != nil {
 		return nil, err
 	}
-	st := &storage.State{Key: key, Parent: s.key, Instruction: o.text, Created: b.now()}
+	st := &storage.State{Key: key, Parent: s.key, Stage: s.ast.Name(), Instruction: o.text, Created: b.now()}
 	if st.Chain, err = snap.commit(ctx, placed); err != nil {
 		return nil, err
 	}

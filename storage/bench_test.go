@@ -26,7 +26,7 @@ func benchStore(b *testing.B, n int) *Store {
 		if err := s.PutImage(ctx, img); err != nil {
 			b.Fatal(err)
 		}
-		if err := s.PutState(ctx, State{Key: fmt.Sprintf("%08d", i), Chain: chain, Config: []byte(`{"Env":["PATH=/bin"]}`)}); err != nil {
+		if err := s.PutState(ctx, State{Key: fmt.Sprintf("%08d", i), Chain: chain, Instruction: "RUN make"}); err != nil {
 			b.Fatal(err)
 		}
 	}

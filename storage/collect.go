@@ -16,12 +16,23 @@ import (
 // Policy says what Collect may take besides what nothing refers to. The zero
 // value takes that alone: the cache keeps all its states.
 type Policy struct {
-	All         bool      // states that are not part of an image too
-	Until       time.Time // states not used since; with All only those of them
-	KeepStorage int64     // then, until all is no larger, the states used longest ago; 0: no bound
-	ResetCache  bool      // every state
-	Mounts      bool      // cache directories that nobody uses
-	DryRun      bool      // change nothing, say what would be freed
+	All   bool      // states that are not part of an image, and cache directories that nobody uses
+	Until time.Time // those of them that were not used since
+	// Of limits both to the states that made one of these trees, and to no cache
+	// directory; nil: no limit.
+	Of map[TreeID]bool
+	// KeepStorage bounds what the cache alone holds, in bytes: what no image and
+	// no live process needs, cache directories included. What was used longest
+	// ago goes until it is no larger. 0: no bound.
+	KeepStorage int64
+	ResetCache  bool // every state
+	Mounts      bool // every cache directory that nobody uses
+	DryRun      bool // change nothing, say what would be freed
+}
+
+// wantsMounts reports whether cache directories may go.
+func (p *Policy) wantsMounts() bool {
+	return p.Mounts || p.Of == nil && (p.All || !p.Until.IsZero() || p.KeepStorage > 0)
 }
 
 // Freed is what Collect took, or would take.
@@ -42,51 +53,21 @@ func (s *Store) Collect(ctx context.Context, p Policy) (Freed, error) {
 		}
 	}
 	c, err := s.scan(ctx, nil)
+	if err == nil && p.wantsMounts() {
+		err = s.scanMounts(ctx, c)
+	}
 	if err != nil {
 		return Freed{}, fmt.Errorf("collect garbage: %w", err)
 	}
-	victims := s.choose(c, p)
+	v := s.choose(c, p)
 	if p.DryRun {
-		return s.outcome(c, victims), nil
+		return s.outcome(c, v), nil
 	}
-	freed, err := s.collect(ctx, p, c, victims)
+	freed, err := s.collect(ctx, p, c, v)
 	if err != nil {
 		return freed, fmt.Errorf("collect garbage: %w", err)
 	}
 	return freed, nil
-}
-
-// choose returns the paths of the states to give up.
-func (s *Store) choose(c *contents, p Policy) map[string]bool {
-	victims := map[string]bool{}
-	r := s.fixedRefs(c)
-	var kept []string
-	for path, st := range c.states {
-		old := p.Until.IsZero() || st.used.Before(p.Until)
-		switch {
-		case st.bad, p.ResetCache, !c.have(st.chain),
-			p.All && old && !r.all(st.chain),
-			!p.All && !p.Until.IsZero() && old:
-			victims[path] = true
-		default:
-			kept = append(kept, path)
-		}
-	}
-	if p.KeepStorage <= 0 {
-		return victims
-	}
-	for _, path := range kept {
-		r.addState(c.states[path], 1)
-	}
-	slices.SortFunc(kept, func(a, b string) int { return c.states[a].used.Compare(c.states[b].used) })
-	for _, path := range kept {
-		if r.bytes <= p.KeepStorage {
-			break
-		}
-		r.addState(c.states[path], -1)
-		victims[path] = true
-	}
-	return victims
 }
 
 // have reports whether all trees are in storage.
@@ -95,16 +76,16 @@ func (c *contents) have(ids []TreeID) bool {
 }
 
 // needs counts references, with the given states left out.
-func (s *Store) needs(c *contents, victims map[string]bool) *refs {
+func (s *Store) needs(c *contents, v *victims) *refs {
 	r := s.fixedRefs(c)
 	for path, st := range c.states {
-		if !victims[path] {
+		if !v.states[path] {
 			r.addState(st, 1)
 		}
 	}
 	// A deleted image can come back as long as its trees are kept.
 	for _, rec := range c.deleted {
-		if r.all(rec.img.trees()) {
+		if r.all(rec.img.Chain) {
 			for _, d := range s.imageBlobs(rec.img) {
 				r.addBlob(d, 1)
 			}
@@ -114,9 +95,12 @@ func (s *Store) needs(c *contents, victims map[string]bool) *refs {
 }
 
 // outcome counts what would go.
-func (s *Store) outcome(c *contents, victims map[string]bool) Freed {
-	r := s.needs(c, victims)
-	f := Freed{States: len(victims)}
+func (s *Store) outcome(c *contents, v *victims) Freed {
+	r := s.needs(c, v)
+	f := Freed{States: len(v.states), Mounts: len(v.mounts)}
+	for name := range v.mounts {
+		f.Bytes += c.mounts[name].bytes
+	}
 	for id, t := range c.trees {
 		if r.trees[id] == 0 {
 			f.Trees++
@@ -133,12 +117,12 @@ func (s *Store) outcome(c *contents, victims map[string]bool) Freed {
 }
 
 // collect does it: before is what choose saw.
-func (s *Store) collect(ctx context.Context, p Policy, before *contents, victims map[string]bool) (Freed, error) {
+func (s *Store) collect(ctx context.Context, p Policy, before *contents, v *victims) (Freed, error) {
 	bin, err := s.newTrash()
 	if err != nil {
 		return Freed{}, err
 	}
-	freed, err := s.discard(ctx, p, before, victims, bin)
+	freed, err := s.discard(ctx, p, before, v, bin)
 	if bin == "" {
 		return freed, err
 	}
@@ -178,7 +162,7 @@ func (bin trash) take(ctx context.Context, path string) error {
 
 // discard throws away what goes, under the lock. States go before the trees
 // they name, so that a crash leaves no state without trees.
-func (s *Store) discard(ctx context.Context, p Policy, before *contents, victims map[string]bool, bin trash) (Freed, error) {
+func (s *Store) discard(ctx context.Context, p Policy, before *contents, v *victims, bin trash) (Freed, error) {
 	unlock, err := s.lock(ctx, true)
 	if err != nil {
 		return Freed{}, err
@@ -188,25 +172,21 @@ func (s *Store) discard(ctx context.Context, p Policy, before *contents, victims
 	if err != nil {
 		return Freed{}, err
 	}
-	for path := range victims {
-		was, is := before.states[path], now.states[path]
-		if is == nil || !p.ResetCache && !is.used.Equal(was.used) {
-			delete(victims, path) // gone or used again meanwhile
-		}
-	}
-	freed := s.outcome(now, victims)
-	for path := range victims {
+	now.mounts = before.mounts
+	v.spare(s, p, before, now)
+	freed := s.outcome(now, v)
+	for path := range v.states {
 		if err := removeFile(path); err != nil {
 			return Freed{}, err
 		}
 	}
-	if err := s.discardUnneeded(ctx, now, victims, bin); err != nil {
-		return freed, err
-	}
-	if p.Mounts {
-		if freed.Mounts, err = s.discardMounts(ctx, now, bin, &freed.Bytes); err != nil {
+	for name := range v.mounts {
+		if err := bin.take(ctx, s.path(mountsDir, name)); err != nil {
 			return freed, err
 		}
+	}
+	if err := s.discardUnneeded(ctx, now, v, bin); err != nil {
+		return freed, err
 	}
 	if err := s.mend(now); err != nil && !IsFull(err) { // the next Collect will
 		return freed, err
@@ -216,8 +196,8 @@ func (s *Store) discard(ctx context.Context, p Policy, before *contents, victims
 
 // discardUnneeded throws away the trees and blobs that nothing refers to, and
 // the deleted images that lose trees by it.
-func (s *Store) discardUnneeded(ctx context.Context, c *contents, victims map[string]bool, bin trash) error {
-	r := s.needs(c, victims)
+func (s *Store) discardUnneeded(ctx context.Context, c *contents, v *victims, bin trash) error {
+	r := s.needs(c, v)
 	for d := range c.blobs {
 		if r.blobs[d] == 0 {
 			if err := bin.take(ctx, s.blobPath(d)); err != nil {
@@ -234,7 +214,7 @@ func (s *Store) discardUnneeded(ctx context.Context, c *contents, victims map[st
 		}
 	}
 	for _, rec := range c.deleted {
-		if !c.have(rec.img.trees()) {
+		if !c.have(rec.img.Chain) {
 			if err := removeFile(rec.path); err != nil {
 				return err
 			}
@@ -248,27 +228,4 @@ func removeFile(path string) error {
 		return err
 	}
 	return nil
-}
-
-// discardMounts takes the cache directories that no live process uses.
-func (s *Store) discardMounts(ctx context.Context, c *contents, bin trash, bytes *int64) (int, error) {
-	entries, err := os.ReadDir(s.path(mountsDir))
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, e := range entries {
-		if c.pins["m-"+e.Name()] {
-			continue
-		}
-		dir := s.path(mountsDir, e.Name())
-		if size, _, err := measure(ctx, dir); err == nil {
-			*bytes += size
-		}
-		if err := bin.take(ctx, dir); err != nil {
-			return n, err
-		}
-		n++
-	}
-	return n, nil
 }

@@ -237,7 +237,7 @@ func (s *Store) Deleted() ([]Image, error) {
 	}
 	var images []Image
 	for _, r := range all {
-		if s.trusted(r.durable, r.img.BootID) && s.haveTrees(r.img.trees()) {
+		if s.trusted(r.durable, r.img.BootID) && s.haveTrees(r.img.Chain) {
 			images = append(images, *r.img)
 		}
 	}

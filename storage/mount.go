@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // Sharing says who may use a cache directory together (Dockerfile reference,
@@ -50,6 +53,18 @@ func (s *Store) CacheMount(ctx context.Context, id string, how Sharing) (*Mount,
 	return m, nil
 }
 
+// idFile beside a cache directory's files says which id it belongs to.
+const idFile = "id"
+
+// mountID is the id of a cache directory, or its name if that is lost.
+func (s *Store) mountID(name string) string {
+	data, _, err := readSmall(s.path(mountsDir, path.Base(name), idFile), nil)
+	if err != nil {
+		return name
+	}
+	return strings.TrimSuffix(string(data), "\n")
+}
+
 func mountLock(name string) string { return "mount " + name }
 
 // freeMount locks the first of the directories name, name.1, name.2 and so on
@@ -73,7 +88,10 @@ func (s *Store) makeMount(ctx context.Context, name, id string) error {
 		return err
 	}
 	place := s.path(mountsDir, name)
-	if exists(place) {
+	if info, err := os.Lstat(place); err == nil {
+		if now := time.Now(); now.Sub(info.ModTime()) > useEvery {
+			return os.Chtimes(place, now, now) // its use, for Collect
+		}
 		return nil
 	}
 	made, err := s.tempName("mount")
@@ -82,7 +100,7 @@ func (s *Store) makeMount(ctx context.Context, name, id string) error {
 	}
 	err = os.MkdirAll(made+"/"+filesDir, 0o755)
 	if err == nil {
-		err = os.WriteFile(made+"/id", []byte(id+"\n"), 0o600) // for people
+		err = os.WriteFile(made+"/"+idFile, []byte(id+"\n"), 0o600)
 	}
 	if err == nil {
 		err = os.Rename(made, place)

@@ -65,17 +65,24 @@ func (s *Store) deleteImage(r imageRecord) error {
 
 // Undelete brings a deleted image back. ErrExists says that there is a new
 // one of that name, a *NotFoundError that there is none to bring back, or
-// that its trees are gone.
+// that its trees are gone. If only the flat form is gone, which no state
+// holds, the image comes back without.
 func (s *Store) Undelete(ctx context.Context, ref image.Reference) (*Image, error) {
 	from := s.path(deletedDir, fileName(ref)+".json")
 	img, _, err := readImage(from, nil)
 	if err == nil {
-		err = s.Pin(ctx, img.trees()...)
+		err = s.Pin(ctx, img.Chain...)
+	}
+	if err == nil && img.Flat != "" && s.Pin(ctx, img.Flat) != nil {
+		img.Flat = ""
 	}
 	if err == nil {
 		err = s.PinBlobs(ctx, img.ID)
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotFound) {
+		if exists(s.imagePath(ref)) {
+			return nil, fmt.Errorf("undelete image %q: %w", ref, ErrExists)
+		}
 		return nil, &NotFoundError{Query: ref.String()}
 	}
 	if err != nil {

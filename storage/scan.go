@@ -20,13 +20,23 @@ type contents struct {
 	states  map[string]*stateInfo // by path
 	trees   map[TreeID]*treeInfo
 	blobs   map[digest.Digest]int64
+	mounts  map[string]*mountInfo // by name; only if asked for
 }
 
 type stateInfo struct {
-	key   string
+	key    string
+	parent string
+	stage  string
+	text   string // the instruction
+	alias  bool   // it only leads to another one
+	used   time.Time
+	chain  []TreeID
+	bad    bool // damaged, or lost with the boot it was written in
+}
+
+type mountInfo struct {
+	bytes int64
 	used  time.Time
-	chain []TreeID
-	bad   bool // damaged, or lost with the boot it was written in
 }
 
 type treeInfo struct {
@@ -106,7 +116,7 @@ func (s *Store) scanStates(ctx context.Context, c, old *contents) error {
 		case err != nil:
 			return err
 		}
-		c.states[path] = &stateInfo{key: st.Key, used: st.LastUsed, chain: st.Chain, bad: s.lost(durable, st.BootID)}
+		c.states[path] = &stateInfo{key: st.Key, parent: st.Parent, stage: st.Stage, text: st.Instruction, alias: st.Alias != "", used: st.LastUsed, chain: st.Chain, bad: s.lost(durable, st.BootID)}
 		return nil
 	})
 }
@@ -164,6 +174,31 @@ func (s *Store) scanBlobs(c *contents) error {
 	return nil
 }
 
+// scanMounts measures the cache directories. What cannot be read (work/work of
+// an overlay, mode 000) is not counted.
+func (s *Store) scanMounts(ctx context.Context, c *contents) error {
+	entries, err := os.ReadDir(s.path(mountsDir))
+	if err != nil {
+		return err
+	}
+	c.mounts = map[string]*mountInfo{}
+	for _, e := range entries {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		bytes, _, err := measure(ctx, s.path(mountsDir, e.Name()))
+		if ctx.Err() != nil {
+			return err
+		}
+		c.mounts[e.Name()] = &mountInfo{bytes: bytes, used: info.ModTime()}
+	}
+	return nil
+}
+
 // refs counts who needs which trees and blobs.
 type refs struct {
 	c     *contents
@@ -174,8 +209,14 @@ type refs struct {
 
 // fixedRefs returns the needs of images and pins.
 func (s *Store) fixedRefs(c *contents) *refs {
-	r := &refs{c: c, trees: map[TreeID]int{}, blobs: map[digest.Digest]int{}}
-	for name := range c.pins {
+	r := s.imageRefs(c)
+	r.addPins()
+	return r
+}
+
+// addPins counts what live processes hold on to.
+func (r *refs) addPins() {
+	for name := range r.c.pins {
 		switch kind, id, _ := strings.Cut(name, "-"); kind {
 		case "t":
 			r.addTree(TreeID(id), 1)
@@ -183,6 +224,11 @@ func (s *Store) fixedRefs(c *contents) *refs {
 			r.addBlob(digest.NewDigestFromEncoded(digest.SHA256, id), 1)
 		}
 	}
+}
+
+// imageRefs returns the needs of images.
+func (s *Store) imageRefs(c *contents) *refs {
+	r := &refs{c: c, trees: map[TreeID]int{}, blobs: map[digest.Digest]int{}}
 	for _, rec := range c.images {
 		for _, id := range rec.img.trees() {
 			r.addTree(id, 1)

@@ -17,13 +17,14 @@ import (
 // State is what an instruction gave, found again by a key that names all that
 // went into it.
 type State struct {
-	Key         string          `json:"key"`              // 8 to 128 letters, digits, - and _
-	Parent      string          `json:"parent,omitempty"` // key of the state before it
-	Chain       []TreeID        `json:"chain"`            // bottom first, all of them
-	Config      json.RawMessage `json:"config,omitempty"` // whatever the caller keeps
-	Instruction string          `json:"instruction,omitempty"`
-	Created     time.Time       `json:"created"`
-	BootID      string          `json:"bootID,omitempty"`
+	Key         string    `json:"key"`                   // 8 to 128 letters, digits, - and _
+	Parent      string    `json:"parent,omitempty"`      // key of the state before it
+	Chain       []TreeID  `json:"chain"`                 // bottom first, all of them
+	Alias       string    `json:"alias,omitempty"`       // key of the state that this record only leads to
+	Stage       string    `json:"stage,omitempty"`       // name of the stage that made it, for people
+	Instruction string    `json:"instruction,omitempty"` // for people
+	Created     time.Time `json:"created"`
+	BootID      string    `json:"bootID,omitempty"`
 
 	LastUsed time.Time `json:"-"` // the record's mtime, see useEvery
 }

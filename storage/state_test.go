@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"reflect"
@@ -14,7 +13,7 @@ func TestState(t *testing.T) {
 	s := newTest(t)
 	ctx := context.Background()
 	a, b := must(addTree(s, NewTreeID(), "a"))(t), must(addTree(s, NewTreeID(), "b"))(t)
-	want := State{Key: "ab12-key_", Parent: "parent00", Chain: []TreeID{a.ID, b.ID}, Config: json.RawMessage(`{"x":1}`),
+	want := State{Key: "ab12-key_", Parent: "parent00", Chain: []TreeID{a.ID, b.ID}, Alias: "other000", Stage: "build",
 		Instruction: "RUN true", Created: time.Now().UTC().Truncate(time.Second)}
 	if _, err := s.GetState(want.Key); !errors.Is(err, ErrNotFound) {
 		t.Errorf("before: %v", err)

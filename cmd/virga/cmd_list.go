@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
@@ -15,11 +14,12 @@ import (
 
 // listOptions is what the options of list mean.
 type listOptions struct {
-	ref     string // describe this image; "" lists all
-	long    bool
-	digests bool
-	format  string
-	filters []string
+	ref         string // describe this image; "" lists all
+	long        bool
+	digests     bool
+	format      string
+	filters     []string
+	undeletable bool // images that undelete can bring back, instead
 }
 
 func listCommand(env *environment) *cli.Command {
@@ -34,7 +34,8 @@ known of that one image is printed: here, and in its registry.`,
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "print a table: name, tag, id, time, size, platform"},
 			&cli.BoolFlag{Name: "digests", Usage: "print a table with manifest digests"},
 			&cli.StringFlag{Name: "format", Usage: "print each image as `F`: json, table, or a Go template"},
-			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only images that match `K=V`: reference, label, before, since"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only images that match `K=V`: reference, label, label!, before, since"},
+			&cli.BoolFlag{Name: "undeletable", Aliases: []string{"u"}, Usage: "list deleted images that undelete can bring back"},
 		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 0, 1, ""); err != nil {
@@ -42,7 +43,7 @@ known of that one image is printed: here, and in its registry.`,
 			}
 			return runList(c.Context, env, listOptions{
 				ref: c.Args().First(), long: c.Bool("long"), digests: c.Bool("digests"),
-				format: c.String("format"), filters: c.StringSlice("filter"),
+				format: c.String("format"), filters: c.StringSlice("filter"), undeletable: c.Bool("undeletable"),
 			})
 		},
 	}
@@ -57,81 +58,24 @@ func runList(ctx context.Context, env *environment, o listOptions) error {
 	if o.ref != "" {
 		return describe(ctx, env, st, o.ref)
 	}
-	images, err := st.Images()
+	find := st.Images
+	if o.undeletable {
+		find = st.Deleted
+	}
+	images, err := find()
 	if err != nil {
 		return err
 	}
-	for _, f := range o.filters {
-		if images, err = filterImages(st, images, f); err != nil {
+	for _, text := range o.filters {
+		f, err := newImageFilter("list", text)
+		if err != nil {
+			return err
+		}
+		if images, err = f.apply(st, images); err != nil {
 			return err
 		}
 	}
 	return printImages(env.stdout, images, o)
-}
-
-// filterImages keeps the images that one --filter lets through.
-func filterImages(st *storage.Store, images []storage.Image, filter string) ([]storage.Image, error) {
-	key, value, ok := strings.Cut(filter, "=")
-	if !ok {
-		return nil, usagef("list: --filter %q is not K=V", filter)
-	}
-	var keep func(storage.Image) (bool, error)
-	switch key {
-	case "reference":
-		if _, err := path.Match(value, ""); err != nil {
-			return nil, usagef("list: --filter %q: bad pattern", filter)
-		}
-		keep = func(i storage.Image) (bool, error) { return matchReference(value, i.Ref), nil }
-	case "label":
-		keep = func(i storage.Image) (bool, error) { return hasLabel(st, i, value) }
-	case "before", "since":
-		than, err := findImage(st, value)
-		if err != nil {
-			return nil, err
-		}
-		keep = func(i storage.Image) (bool, error) {
-			if key == "before" {
-				return i.Created.Before(than.Created), nil
-			}
-			return i.Created.After(than.Created), nil
-		}
-	default:
-		return nil, usagef("list: --filter %q is not reference, label, before or since", key)
-	}
-	var out []storage.Image
-	for _, i := range images {
-		ok, err := keep(i)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			out = append(out, i)
-		}
-	}
-	return out, nil
-}
-
-// matchReference matches a pattern with the reference as it is printed, or
-// with its name without the tag.
-func matchReference(pattern, ref string) bool {
-	name := ref
-	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
-		name = ref[:i]
-	}
-	return slices.ContainsFunc([]string{ref, name}, func(s string) bool {
-		ok, err := path.Match(pattern, s)
-		return ok && err == nil
-	})
-}
-
-func hasLabel(st *storage.Store, img storage.Image, want string) (bool, error) {
-	c, err := st.Config(&img)
-	if err != nil {
-		return false, err
-	}
-	key, value, withValue := strings.Cut(want, "=")
-	got, ok := c.Config.Labels[key]
-	return ok && (!withValue || got == value), nil
 }
 
 // printImages prints images, sorted by reference, in the form that o asks for.
@@ -142,10 +86,8 @@ func printImages(w io.Writer, images []storage.Image, o listOptions) error {
 		rows[i] = newImageRow(img)
 	}
 	switch {
-	case o.format == "json":
-		return printJSONLines(w, rows)
 	case o.format != "" && o.format != "table":
-		return printTemplate(w, rows, o.format)
+		return printRows(w, rows, o.format, "list")
 	case o.format == "table" || o.long || o.digests:
 		return printTable(w, rows, o.digests)
 	}

@@ -16,3 +16,12 @@ var causes = []struct {
 	{syscall.EROFS, "the file system is read-only; choose another storage directory with --storage DIR"},
 	{fs.ErrPermission, "check the owner and mode of the path named above"},
 }
+
+// hintedError is an error with advice.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e *hintedError) Hint() string  { return e.hint }
+func (e *hintedError) Unwrap() error { return e.error }

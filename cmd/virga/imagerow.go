@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
-	"text/template"
 	"time"
 
 	"virga/image"
@@ -47,34 +45,6 @@ func newImageRow(img storage.Image) imageRow {
 		r.CreatedAt = img.Created.UTC().Format(time.DateTime)
 	}
 	return r
-}
-
-func printJSONLines(w io.Writer, rows []imageRow) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	for _, r := range rows {
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// printTemplate prints each row with a Go template. \t and \n in the text are
-// what they say, as in docker's.
-func printTemplate(w io.Writer, rows []imageRow, text string) error {
-	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
-	t, err := template.New("--format").Parse(text)
-	if err != nil {
-		return usagef("list: %v", err)
-	}
-	for _, r := range rows {
-		if err := t.Execute(w, r); err != nil {
-			return usagef("list: %v", err)
-		}
-		fmt.Fprintln(w)
-	}
-	return nil
 }
 
 func printTable(w io.Writer, rows []imageRow, digests bool) error {

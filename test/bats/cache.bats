@@ -1,0 +1,183 @@
+# du, prune, build-cache, undelete, and what makes the build cache miss.
+load common
+setup() { common_setup; tiny; }
+
+# app NAME [SUFFIX] builds an image of two instructions.
+app() { printf 'FROM tiny\nRUN echo 1%s >/one\nRUN echo 2 >/two\n' "${2-}" | virga build -q -t "$1" - >/dev/null; }
+
+# trees counts the trees in storage.
+trees() { find "$VIRGA_STORAGE/trees" -mindepth 1 -maxdepth 1 | wc -l; }
+
+@test "du: a table, json, a template, each object" {
+    app app
+    virga_run 0 du
+    prints_like "TYPE *TOTAL *ACTIVE *SIZE *RECLAIMABLE*Images *2 *Build Cache *2 *2 *Total*"
+    virga_run 0 du --format '{{.Type}} {{.TotalCount}}'
+    prints_like "Images 2*Build Cache 2*"
+    virga_run 0 du --format json
+    jq -se '.[0].Type == "Images" and .[0].Bytes > 100000 and .[0].ReclaimableBytes == 0' <<<"$output"
+    virga_run 0 du -v
+    prints_like "*app:latest *tiny:latest *RUN echo 2 >/two*RUN echo 1 >/one*"
+    virga_run 0 du -v --format json
+    jq -se 'map(select(.Type == "cache" and .Images == ["app:latest"])) | length == 2' <<<"$output"
+    virga_run 2 du --format '{{.Nothing}}'
+    fails "Nothing"
+}
+
+@test "du tells what prune -a frees" {
+    app app
+    app other x
+    virga delete other
+    printf 'FROM tiny\nRUN --mount=type=cache,target=/c head -c 300000 /dev/zero >/c/f\n' | virga build -t m - 2>/dev/null
+    local want
+    want=$(virga du --format '{{.ReclaimableBytes}}' | awk '{ n += $1 } END { print n }')
+    [ "$want" -gt 300000 ]
+    virga_run 0 prune -a -n
+    prints_like "*Cached results: 2*Cache mounts: 1*Total reclaimable space: *"
+    local before after
+    before=$(virga du --format '{{.Bytes}}' | awk '{ n += $1 } END { print n }')
+    virga_run 0 prune -a
+    prints_like "*Cached results: 2*Cache mounts: 1*Total reclaimed space: *"
+    after=$(virga du --format '{{.Bytes}}' | awk '{ n += $1 } END { print n }')
+    # Records of states and of deleted images are not part of the estimate.
+    [ $((before - after)) -ge "$want" ] && [ $((before - after)) -le $((want + 40000)) ]
+    virga_run 0 run app -- cat /two
+    prints 2
+}
+
+@test "prune: nothing by itself, the cache with -a, never an image" {
+    app app
+    app other x
+    virga delete other
+    virga_run 0 prune
+    prints "Total reclaimed space: 0B"
+    virga_run 0 list -u
+    prints other:latest
+    virga_run 0 prune --force --all
+    virga_run 0 list -u
+    prints ""
+    virga_run 0 list
+    prints "$(printf 'app:latest\ntiny:latest')"
+    app app # still hits: those states are part of an image
+    virga_run 0 build -t app -f - . < <(printf 'FROM tiny\nRUN echo 1 >/one\nRUN echo 2 >/two\n')
+    says "2\* RUN"
+}
+
+@test "prune --keep-storage takes what was used longest ago" {
+    for i in 1 2 3; do
+        printf 'FROM tiny\nRUN head -c 100000 /dev/zero >/f%s\n' $i | virga build -q -t "a$i" - >/dev/null
+        virga delete "a$i" 2>/dev/null
+    done
+    # The first is used again.
+    find "$VIRGA_STORAGE/cache" -name '*.json' -exec touch -d '1 hour ago' {} +
+    printf 'FROM tiny\nRUN head -c 100000 /dev/zero >/f1\n' | virga build -q -t a1 - >/dev/null
+    virga delete a1 2>/dev/null
+    virga_run 0 prune --keep-storage 150kB
+    prints_like "Cached results: 2*"
+    virga_run 0 build-cache --tree
+    prints_like "*/f1*"
+    virga_run 2 prune --keep-storage lots
+    fails 'prune: --keep-storage "lots" is not a size'
+    virga_run 0 prune --keep-storage 0
+    [ "$(trees)" -eq 1 ]
+}
+
+@test "prune --filter until" {
+    app old
+    virga delete old
+    find "$VIRGA_STORAGE/cache" -name '*.json' -exec touch -d '3 days ago' {} +
+    app new x
+    virga delete new
+    virga_run 0 prune --filter until=7d
+    prints "Total reclaimed space: 0B"
+    virga_run 0 prune --filter until=48h
+    prints_like "Cached results: 2*"
+    virga_run 0 list -u
+    prints new:latest
+    virga_run 2 prune --filter until=yesterday
+    fails 'until=yesterday' 'is not a duration'
+}
+
+@test "prune --filter reference, label: images go, with -a only" {
+    app ci-1
+    app keep x
+    printf 'FROM tiny\nLABEL ci=yes\nRUN echo l >/l\n' | virga build -q -t labelled - >/dev/null
+    virga_run 2 prune --filter 'reference=ci-*'
+    fails "every image has a name"
+    hints "with --all"
+    virga_run 0 prune -a -n --filter 'reference=ci-*'
+    prints_like "Image: ci-1:latest*"
+    virga_run 0 prune -a --filter 'reference=ci-*'
+    prints_like "Image: ci-1:latest*Cached results: 2*"
+    virga_run 0 prune -a --filter label=ci=yes
+    prints_like "Image: labelled:latest*"
+    virga_run 0 prune -a --filter label=ci
+    virga_run 0 list
+    prints "$(printf 'keep:latest\ntiny:latest')"
+    virga_run 2 prune -a --filter colour=red
+    fails 'colour=red'
+}
+
+@test "prune beside a build that uses what it would take" {
+    virga build -q -t slow -f - . < <(printf 'FROM tiny\nRUN echo a >/a\nRUN sleep 2; cat /a >/b\n') >out &
+    local pid=$!
+    wait_for 10 pgrep -f 'sleep 2; cat /a'
+    virga_run 0 prune -a
+    virga_run 0 delete tiny
+    virga_run 0 prune -a
+    wait $pid
+    virga_run 0 run slow -- cat /b
+    prints a
+}
+
+@test "build-cache: summary, tree, dot, gc, reset" {
+    app app
+    app other x
+    virga_run 0 build-cache
+    prints_like "named images: 3*state IDs: *4*of images: *4*disk used: *"
+    LC_ALL=C virga_run 0 build-cache --tree
+    prints_like "*tiny:latest*RUN echo 1*>/one*RUN echo 2 >/two*\[*:latest\]*\`-*RUN echo 1*>/one*RUN echo 2 >/two*"
+    LC_ALL=C.UTF-8 virga_run 0 build-cache --tree
+    prints_like "*├─ RUN*└─ RUN*"
+    virga_run 0 build-cache --dot
+    prints_like "digraph*RUN echo 2 >/two*app:latest*}"
+    virga_run 0 build-cache --dot=out.gv
+    prints ""
+    ! command -v dot >/dev/null || dot -Tsvg out.gv >/dev/null
+    virga_run 0 build-cache --gc
+    virga_run 0 build-cache --reset
+    virga_run 0 build-cache
+    prints_like "*state IDs: *0*"
+    virga_run 0 run app -- cat /two
+    prints 2
+}
+
+@test "build-cache --tree names stages, and a base that is gone" {
+    printf 'FROM tiny AS maker\nRUN echo 1 >/one\nFROM scratch\nCOPY --from=maker /one /\n' | virga build -q -t app - >/dev/null
+    virga delete tiny
+    virga_run 0 build-cache --tree
+    prints_like "*scratch*COPY --from=maker /one /*\[app:latest\]*not in storage*maker: RUN echo 1*"
+}
+
+@test "undelete brings back what the cache holds" {
+    app app
+    virga_run 1 undelete app
+    fails 'undelete "app:latest": image exists, will not overwrite it'
+    virga delete app
+    virga_run 125 run app -- true
+    virga_run 0 undelete app
+    virga_run 0 run app -- cat /two
+    prints 2
+    virga delete app
+    app app x
+    virga_run 1 undelete app
+    fails "image exists"
+    virga delete app
+    virga_run 1 undelete nothing
+    fails 'undelete "nothing:latest": not in cache'
+    hints "app:latest"
+    virga prune -a
+    virga_run 1 undelete app
+    fails "not in cache"
+    hints "no deleted image is in the build cache"
+}
