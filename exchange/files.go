@@ -167,28 +167,9 @@ func (x *Exchange) Unpack(ctx context.Context, img *storage.Image, dir string) e
 }
 
 func (x *Exchange) unpackTo(ctx context.Context, img *storage.Image, dir string) error {
-	if err := x.store.Pin(ctx, img.Chain...); err != nil {
-		return err
-	}
-	src := x.store.TreePath(img.Chain[0])
-	owners, err := x.store.Owners(img.Chain[0])
-	if err != nil {
-		return err
-	}
-	if len(img.Chain) > 1 {
-		work, err := x.store.NewWork(ctx)
-		if err != nil {
-			return err
-		}
-		defer work.Close()
-		if src, err = work.Sub("flat"); err != nil {
-			return err
-		}
-		if owners, err = x.Flatten(ctx, src, img.Chain); err != nil {
-			return err
-		}
-	}
-	return layer.Export(ctx, dir, src, owners, layer.ExportOptions{Owners: x.opts.Real, DropSetID: !x.opts.Real, Logger: x.log})
+	return x.flat(ctx, img, func(src string, owners fakeroot.Table) error {
+		return layer.Export(ctx, dir, src, owners, layer.ExportOptions{Owners: x.opts.Real, DropSetID: !x.opts.Real, Logger: x.log})
+	})
 }
 
 // Flatten merges a chain of trees into dir: each tree is read as the layer it
@@ -198,7 +179,7 @@ func (x *Exchange) Flatten(ctx context.Context, dir string, chain []storage.Tree
 	if err != nil {
 		return nil, err
 	}
-	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Logger: x.log})
+	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, RecordDevices: true, Logger: x.log})
 	if err != nil {
 		return nil, err
 	}

@@ -173,11 +173,23 @@ func (x *Exchange) unpackTree(ctx context.Context, layers []storage.Layer, blobs
 	if err != nil {
 		return nil, err
 	}
-	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Progress: x.opts.Progress, Logger: x.log})
+	u, err := x.unpackLayers(ctx, dir, blobs)
 	if err != nil {
 		return nil, err
 	}
-	x.logFixes(u.Fixes)
+	return x.commitLayers(ctx, dir, layers, u)
+}
+
+func (x *Exchange) unpackLayers(ctx context.Context, dir string, blobs []layer.Blob) (*layer.Unpacked, error) {
+	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Progress: x.opts.Progress, Logger: x.log})
+	if err == nil {
+		x.logFixes(u.Fixes)
+	}
+	return u, err
+}
+
+// commitLayers stores what unpackLayers made of layers.
+func (x *Exchange) commitLayers(ctx context.Context, dir string, layers []storage.Layer, u *layer.Unpacked) (*storage.Tree, error) {
 	return x.store.CommitTree(ctx, dir, storage.Tree{
 		ID: storage.BaseID(diffIDs(layers), x.flavor()), Layers: layers, Base: true, Created: time.Now().UTC(), Bytes: u.Size,
 	}, u.Owners)

@@ -177,12 +177,17 @@ func (x *Exchange) packed(ctx context.Context, id storage.TreeID) ([]storage.Lay
 // pack stores a layer's compressed bytes. want is its diff ID if that is
 // known: a tree that has changed since is not pushed under it.
 func (x *Exchange) pack(ctx context.Context, want digest.Digest, write func(context.Context, io.Writer) error) (storage.Layer, error) {
+	return x.packAt(ctx, 0, want, write)
+}
+
+// packAt is pack with a level of compression.
+func (x *Exchange) packAt(ctx context.Context, level int, want digest.Digest, write func(context.Context, io.Writer) error) (storage.Layer, error) {
 	blob, err := x.store.NewBlob(ctx, "", -1, storage.BlobOptions{})
 	if err != nil {
 		return storage.Layer{}, err
 	}
 	defer blob.Close()
-	gz, err := layer.Compress(blob, layer.Gzip, 0)
+	gz, err := layer.Compress(blob, layer.Gzip, level)
 	if err != nil {
 		return storage.Layer{}, err
 	}

@@ -20,6 +20,7 @@ type rules struct {
 	whiteouts bool   // names beginning with .wh. hide lower layers
 	hiding    bool   // there is a lower layer to hide
 	keepDev   bool   // what is below dev/ is created
+	devices   bool   // devices are recorded, and what is below dev/ is created
 }
 
 // apply unpacks one archive over what is there.
@@ -76,7 +77,7 @@ func contentError(err error) error {
 
 // add unpacks one member, whose content is read from r.
 func (t *tree) add(ctx context.Context, m *member, r io.Reader, ru rules, fixes *Fixes) error {
-	if !t.real && !ru.keepDev && strings.HasPrefix(m.name, "dev/") {
+	if !t.real && !ru.keepDev && !ru.devices && strings.HasPrefix(m.name, "dev/") {
 		fixes.Devices++
 		return nil
 	}
@@ -108,10 +109,13 @@ func (t *tree) add(ctx context.Context, m *member, r io.Reader, ru rules, fixes 
 	case kindDir:
 		return t.addDir(parent, base, path, m)
 	case kindHard:
-		return t.addHard(parent, base, path, m, fixes)
+		return t.addHard(parent, base, path, m, ru, fixes)
 	}
 	if err := t.clear(parent, base, path); err != nil {
 		return err
+	}
+	if m.device() && !t.real && ru.devices {
+		return t.addDevice(ctx, parent, base, path, m)
 	}
 	if m.device() && !t.real {
 		fixes.Devices++
@@ -119,6 +123,22 @@ func (t *tree) add(ctx context.Context, m *member, r io.Reader, ru rules, fixes 
 		return nil
 	}
 	return t.addNode(ctx, parent, base, path, m, r)
+}
+
+// addDevice makes an empty file with a record of the device that it stands for.
+func (t *tree) addDevice(ctx context.Context, parent *handle, base, path string, m *member) error {
+	f := *m
+	f.kind, f.size = kindFile, 0
+	if err := t.addNode(ctx, parent, base, path, &f, strings.NewReader("")); err != nil {
+		return err
+	}
+	rec := t.table[path]
+	rec.UID, rec.GID, rec.Rdev, rec.Type = m.uid, m.gid, m.rdev, unix.S_IFBLK
+	if m.kind == kindChar {
+		rec.Type = unix.S_IFCHR
+	}
+	t.table[path] = rec
+	return nil
 }
 
 // clear removes what is at path, if anything.
@@ -260,11 +280,11 @@ func (i *interruptible) Read(p []byte) (int, error) {
 }
 
 // addHard makes another name for a file that is there.
-func (t *tree) addHard(parent *handle, base, path string, m *member, fixes *Fixes) error {
+func (t *tree) addHard(parent *handle, base, path string, m *member, ru rules, fixes *Fixes) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if !t.real && (t.ghosts[m.link] || strings.HasPrefix(m.link, "dev/")) {
+	if !t.real && (t.ghosts[m.link] || !ru.devices && strings.HasPrefix(m.link, "dev/")) {
 		return t.addGhost(parent, base, path, fixes)
 	}
 	target, err := t.in.Resolve(m.link, false, nil)

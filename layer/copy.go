@@ -272,7 +272,7 @@ func (c *copier) subdir(ctx context.Context, from, to *handle, base string, m *m
 
 func (c *copier) hardlink(first string, to *handle, base, path string) error {
 	m := &member{name: path, kind: kindHard, link: first}
-	return c.t.addHard(to, base, path, m, &Fixes{})
+	return c.t.addHard(to, base, path, m, rules{}, &Fixes{})
 }
 
 // file hands a file to the writers, who read its content themselves.

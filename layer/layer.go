@@ -53,8 +53,11 @@ type Options struct {
 	// KeepOwners makes owners, modes, devices and extended attributes real. It
 	// needs a real root; Unpacked.Owners stays empty.
 	KeepOwners bool
-	Progress   Progress     // nil: none
-	Logger     *slog.Logger // nil: silent
+	// RecordDevices makes device nodes empty files with a record of what they
+	// are, and keeps what is below dev/: for files that are packed again.
+	RecordDevices bool
+	Progress      Progress     // nil: none
+	Logger        *slog.Logger // nil: silent
 }
 
 // Fixes counts what was changed about an archive's members so that an ordinary

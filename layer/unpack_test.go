@@ -1,6 +1,10 @@
 package layer
 
 import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -365,4 +369,33 @@ func TestUnpackLarge(t *testing.T) {
 	if u.Owners["big"].UID != 1 {
 		t.Errorf("record is %+v", u.Owners["big"])
 	}
+}
+
+// A device that is only recorded is packed as the device it was.
+func TestRecordDevices(t *testing.T) {
+	a := newArena(t)
+	layers := blobs(t, []entry{
+		dir("dev"), special(kindChar, "dev/null").mode(0o666).owner(0, 3), special(kindBlock, "disk").mode(0o600), hard("dev/same", "dev/null"),
+	}, []entry{file("disk", "now a file"), special(kindChar, "x").mode(0o644)})
+	u, err := Unpack(t.Context(), a.root, layers, Options{RecordDevices: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.Devices != 0 {
+		t.Errorf("%d devices were left out", u.Devices)
+	}
+	var got []string
+	for tr := tar.NewReader(bytes.NewReader(packed(t, a.root, u.Owners, PackOptions{}))); ; {
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%c %s %o %d:%d %d,%d", h.Typeflag, h.Name, h.Mode, h.Uid, h.Gid, h.Devmajor, h.Devminor))
+	}
+	equalLines(t, "members", got, []string{
+		"5 ./ 755 0:0 0,0", "5 dev/ 755 0:0 0,0", "3 dev/null 666 0:3 1,3", "1 dev/same 666 0:3 0,0", "0 disk 644 0:0 0,0", "3 x 644 0:0 1,3",
+	})
 }

@@ -74,6 +74,8 @@ func commands(env *environment) []*cli.Command {
 		tagCommand(env),
 		deleteCommand(env),
 		undeleteCommand(env),
+		saveCommand(env),
+		loadCommand(env),
 		importCommand(env),
 		unpackCommand(env),
 		loginCommand(env),

@@ -16,6 +16,7 @@ import (
 type globals struct {
 	storage        string // --storage as given; storageDir has the whole rule
 	platform       image.Platform
+	platformGiven  bool // not left to the default
 	anyPlatform    bool // --arch yolo
 	cache          cacheMode
 	alwaysDownload bool
@@ -116,7 +117,7 @@ func (g *globals) setPlatform(arch, platform string) error {
 	if err != nil {
 		return &usageError{msg: err.Error()}
 	}
-	g.platform = p
+	g.platform, g.platformGiven = p, true
 	return nil
 }
 

@@ -22,6 +22,7 @@ var layers = map[string]int{
 	"virga/emulate":       1,
 	"virga/layer":         1,
 	"virga/registry":      1,
+	"virga/archive":       1,
 	"virga/storage":       1,
 	"virga/build":         2,
 	"virga/exchange":      2,
