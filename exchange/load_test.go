@@ -110,7 +110,7 @@ func TestLoadNothing(t *testing.T) {
 	for _, tt := range []struct{ path, want string }{
 		{at("damaged", damaged), "digest"},
 		{at("short", good[:len(good)-2000]), "ends early"},
-		{at("page.html", []byte("<html>" + strings.Repeat("x", 1000))), "neither a tar nor compressed"},
+		{at("page.html", []byte("<html>"+strings.Repeat("x", 1000))), "neither a tar nor compressed"},
 		{at("empty", nil), "no index.json"},
 		{at("zeros.gz", bomb.Bytes()), "no index.json"},
 		{at("short.gz", gzipped(t, good)[:500]), "ends early"},
