@@ -147,8 +147,12 @@ func newFastGzip(br *bufio.Reader) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.NopCloser(zr), nil
+	return fastGzip{zr}, nil
 }
+
+type fastGzip struct{ *inflate.Reader }
+
+func (fastGzip) Close() error { return nil }
 
 func decompressor(br *bufio.Reader, c Compression, newGzip gzipDecoder) (io.ReadCloser, error) {
 	switch c {
@@ -180,10 +184,31 @@ type named struct {
 
 func (n *named) Read(p []byte) (int, error) {
 	m, err := n.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = fmt.Errorf("%v: %w", n.c, truncated(err))
+	return m, n.say(err)
+}
+
+func (n *named) say(err error) error {
+	if err == nil || err == io.EOF {
+		return err
 	}
-	return m, err
+	return fmt.Errorf("%v: %w", n.c, truncated(err))
+}
+
+// fill returns the next bytes of r, in buf, which has the length of a chunk:
+// as many as fit without effort, and none with an error.
+func fill(r io.Reader, buf []byte) ([]byte, error) {
+	if n, ok := r.(*named); ok {
+		if gz, ok := n.ReadCloser.(fastGzip); ok {
+			data, err := gz.Next(buf)
+			return data, n.say(err)
+		}
+	}
+	n, err := io.ReadFull(r, buf)
+	switch {
+	case n > 0 && (err == io.EOF || err == io.ErrUnexpectedEOF):
+		return buf[:n], nil
+	}
+	return buf[:n], err
 }
 
 var errTruncated = errors.New("compressed data ends early")

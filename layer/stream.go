@@ -17,7 +17,7 @@ import (
 
 const (
 	// chunkSize is the unit in which uncompressed bytes travel between goroutines.
-	chunkSize = 256 << 10
+	chunkSize = inflate.BufferSize
 	// aheadChunks bounds what one layer may hold before its turn: 12 MiB.
 	aheadChunks = 48
 	// maxStreams bounds the layers that are decompressed at once.
@@ -52,9 +52,9 @@ type stream struct {
 
 // chunk is a piece of a stream. The last one has err set, io.EOF at the end.
 type chunk struct {
-	buf *[]byte
-	n   int
-	err error
+	buf  *[]byte
+	data []byte // part of buf
+	err  error
 }
 
 func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool) *stream {
@@ -131,15 +131,12 @@ func (s *stream) decompress(ctx context.Context, b Blob, p Progress, gz gzipDeco
 	}
 	for {
 		buf := s.free.Get().(*[]byte)
-		n, err := io.ReadFull(zr, *buf)
-		if err == io.ErrUnexpectedEOF {
-			err = io.EOF
-		}
-		if n > 0 {
-			if e := s.send(ctx, s.made, chunk{buf: buf, n: n}); e != nil {
+		data, err := fill(zr, *buf)
+		if len(data) > 0 {
+			if e := s.send(ctx, s.made, chunk{buf: buf, data: data}); e != nil {
 				return sent, e
 			}
-			sent += int64(n)
+			sent += int64(len(data))
 		}
 		if err != nil {
 			return sent, err
@@ -155,8 +152,8 @@ func (s *stream) digest(ctx context.Context) {
 		select {
 		case c := <-s.made:
 			if c.buf != nil {
-				s.sum.Write((*c.buf)[:c.n])
-				s.size += int64(c.n)
+				s.sum.Write(c.data)
+				s.size += int64(len(c.data))
 			}
 			if s.stopped = s.send(ctx, s.hashed, c); s.stopped != nil || c.err != nil {
 				return
@@ -191,9 +188,7 @@ func (s *stream) next() error {
 		s.cur.err = s.stopped
 	}
 	s.err = s.cur.err
-	if s.cur.buf != nil {
-		s.rest = (*s.cur.buf)[:s.cur.n]
-	}
+	s.rest = s.cur.data
 	return s.err
 }
 

@@ -11,6 +11,9 @@
 //	zr, err := inflate.NewReader(file)
 //	...
 //	io.Copy(w, zr)
+//
+// Who passes the bytes on to another goroutine calls Next instead of Read: it
+// decodes into the caller's buffers, and nothing is copied.
 package inflate
 
 import (
@@ -31,7 +34,7 @@ var ErrChecksum = errors.New("invalid checksum")
 var ErrHeader = errors.New("invalid header")
 
 const (
-	inSize  = 256 << 10
+	inSize  = 260 << 10 // more than callers' buffered readers hold, so that these are passed by
 	window  = 32 << 10
 	outSize = window + 256<<10
 	// padding is what is appended to the input when it has ended, so that eight
@@ -44,7 +47,12 @@ const (
 	// at a time.
 	turnIn  = 16
 	turnOut = 3 + 258 + 16
+	// almostFull is where more output is not worth starting on.
+	almostFull = outSize - turnOut - window/2
 )
+
+// BufferSize is the length of the buffers that Next decodes into.
+const BufferSize = outSize
 
 // Reader reads the uncompressed bytes of a gzip stream, all its members. What
 // follows the last member, and does not begin as one, is ignored. It is for one goroutine.
@@ -72,6 +80,8 @@ type Reader struct {
 	size   uint32
 	err    error
 
+	tail [window]byte // of what Next made last
+
 	lit     [litSize]uint32
 	dist    [distSize]uint32
 	pre     [preSize]uint32
@@ -89,7 +99,7 @@ const (
 
 // NewReader returns a Reader of r. It reads the first header.
 func NewReader(r io.Reader) (*Reader, error) {
-	z := &Reader{src: r, inBuf: make([]byte, inSize+padding), out: make([]byte, outSize)}
+	z := &Reader{src: r, inBuf: make([]byte, inSize+padding)}
 	z.in = z.inBuf[:0]
 	if err := z.header(); err != nil {
 		return nil, err
@@ -99,6 +109,9 @@ func NewReader(r io.Reader) (*Reader, error) {
 
 // Read implements io.Reader.
 func (z *Reader) Read(p []byte) (int, error) {
+	if z.out == nil {
+		z.out = make([]byte, outSize)
+	}
 	for z.given == z.outPos {
 		if z.err != nil {
 			return 0, z.err
@@ -106,18 +119,45 @@ func (z *Reader) Read(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
-		if z.err = z.decode(); z.err == ErrCorrupt && z.overrun() != nil {
-			z.err = z.short() // it was the padding that made no sense
-		}
+		z.step()
 	}
 	n := copy(p, z.out[z.given:z.outPos])
 	z.given += n
 	return n, nil
 }
 
-// decode makes more output, at most until the buffer is full. All output has been given.
+// Next decodes into buf, which is BufferSize long, and returns the part of it
+// that holds the next bytes. They may be read by others while Next is called
+// again; the caller's buffer is used no more. At the end it returns io.EOF, and
+// no bytes with any error. A Reader is read either by Read or by Next.
+func (z *Reader) Next(buf []byte) ([]byte, error) {
+	keep := min(z.outPos, window)
+	z.first = max(0, z.first-(z.outPos-keep))
+	copy(buf, z.tail[:keep])
+	z.out, z.outPos = buf[:outSize], keep
+	for z.err == nil && z.outPos <= almostFull {
+		z.step()
+	}
+	if z.outPos == keep {
+		return nil, z.err
+	}
+	made := z.out[keep:z.outPos]
+	copy(z.tail[:], z.out[max(0, z.outPos-window):z.outPos])
+	z.given = z.outPos
+	return made, nil
+}
+
+// step makes more output, or sets err.
+func (z *Reader) step() {
+	if z.err = z.decode(); z.err == ErrCorrupt && z.overrun() != nil {
+		z.err = z.short() // it was the padding that made no sense
+	}
+}
+
+// decode makes more output, at most until the buffer is full. All output has
+// been given if it is almost full already.
 func (z *Reader) decode() error {
-	if z.outPos > outSize-turnOut-window/2 {
+	if z.outPos > almostFull {
 		shift := z.outPos - window
 		copy(z.out, z.out[shift:z.outPos])
 		z.outPos, z.given, z.first = window, window, max(0, z.first-shift)

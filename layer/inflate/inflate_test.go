@@ -74,6 +74,32 @@ func inflated(r io.Reader) ([]byte, error) {
 	return io.ReadAll(zr)
 }
 
+// inflatedByNext is inflated by way of Next. Between the calls the buffer is
+// overwritten, as by somebody who uses it for something else.
+func inflatedByNext(r io.Reader) (all []byte, err error) {
+	zr, err := NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, BufferSize)
+	for {
+		b, err := zr.Next(buf)
+		all = append(all, b...)
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil || len(b) == 0 {
+			return all, err
+		}
+		for i := range buf {
+			buf[i] = 0xaa
+		}
+	}
+}
+
+// ways are the two ways to read.
+var ways = map[string]func(io.Reader) ([]byte, error){"Read": inflated, "Next": inflatedByNext}
+
 func TestRead(t *testing.T) {
 	for name, data := range samples() {
 		for _, level := range []int{gzip.HuffmanOnly, gzip.NoCompression, 1, 6, 9} {
@@ -91,6 +117,9 @@ func TestRead(t *testing.T) {
 					t.Errorf("%s, level %d, %s: %d bytes (%v), want %d", name, level, how, len(got), err, len(data))
 				}
 			}
+			if got, err := inflatedByNext(bytes.NewReader(z)); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%s, level %d, by Next: %d bytes (%v), want %d", name, level, len(got), err, len(data))
+			}
 		}
 	}
 }
@@ -102,8 +131,10 @@ func TestMembers(t *testing.T) {
 	z = append(z, compressed(t, b, 9)...)
 	want := string(a) + string(b) + string(b)
 	for _, garbage := range []string{"", "\x00", "garbage", strings.Repeat("\x00", 1<<20), "\x1f"} {
-		if got, err := inflated(strings.NewReader(string(z) + garbage)); err != nil || string(got) != want {
-			t.Errorf("with %.10q after it: %d bytes (%v), want %d", garbage, len(got), err, len(want))
+		for way, inflated := range ways {
+			if got, err := inflated(strings.NewReader(string(z) + garbage)); err != nil || string(got) != want {
+				t.Errorf("%s, with %.10q after it: %d bytes (%v), want %d", way, garbage, len(got), err, len(want))
+			}
 		}
 	}
 	if _, err := inflated(strings.NewReader(string(z) + "\x1f\x8b more")); err == nil {
@@ -117,8 +148,10 @@ func TestMembers(t *testing.T) {
 	alone := compressed(t, a, 6)
 	z = append(bytes.Clone(alone), alone[:10]...)
 	z = append(append(z, far.Bytes()...), alone[len(alone)-8:]...)
-	if _, err := inflated(bytes.NewReader(z)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("a match into the member before: error is %v", err)
+	for way, inflated := range ways {
+		if _, err := inflated(bytes.NewReader(z)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: a match into the member before: error is %v", way, err)
+		}
 	}
 }
 
@@ -187,6 +220,9 @@ func compare(t *testing.T, z []byte, split uint) {
 		r = &pieces{z, int(split)}
 	}
 	got, err := inflated(r)
+	if next, nextErr := inflatedByNext(bytes.NewReader(z)); !bytes.Equal(next, got) || nextErr != err {
+		t.Fatalf("Read: %d bytes (%v); Next: %d bytes (%v)", len(got), err, len(next), nextErr)
+	}
 	if wantErr == nil && !bytes.HasPrefix(got, want) {
 		t.Fatalf("%d bytes, not beginning with the %d of compress/gzip", len(got), len(want))
 	}
