@@ -27,7 +27,7 @@ type rules struct {
 func (t *tree) apply(ctx context.Context, r io.Reader, ru rules, fixes *Fixes) error {
 	t.touched = nil
 	if ru.hiding {
-		t.touched = map[string]struct{}{}
+		t.touched = map[pathKey]struct{}{}
 	}
 	tr := tar.NewReader(r)
 	for n := 0; ; n++ {
@@ -150,6 +150,9 @@ func (t *tree) clear(parent *handle, base, path string) error {
 	if err != nil {
 		return failed("stat", path, err)
 	}
+	if err := t.sameName(parent.fd, base, path); err != nil {
+		return err
+	}
 	return t.remove(parent.fd, base, path)
 }
 
@@ -161,7 +164,9 @@ func (t *tree) addDir(parent *handle, base, path string, m *member) error {
 		if serr != nil {
 			return failed("stat", path, serr)
 		}
-		err = nil
+		if err = t.sameName(parent.fd, base, path); err != nil {
+			return err
+		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			if err := t.remove(parent.fd, base, path); err != nil {
 				return err
@@ -226,6 +231,9 @@ func (t *tree) addNode(ctx context.Context, parent *handle, base, path string, m
 // writeFile writes a file that is large or has attributes, as it is read.
 func (t *tree) writeFile(ctx context.Context, j job, path string, r io.Reader) (left map[string][]byte, err error) {
 	fd, err := openAt(j.dir.fd, j.base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, j.mode&0o777)
+	if err == unix.EEXIST {
+		err = errOneName
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,11 @@ const (
 	gzipBlocks = 16
 	// maxZstdWindow is what zstd(1) accepts by default (--long=27).
 	maxZstdWindow = 128 << 20
-	inputBuffer   = 256 << 10
+	// aheadZstdWindow is what a layer may take that is decompressed ahead of its
+	// turn, several of them at once. RFC 8878, section 3.1.1.1.2, asks decoders
+	// for as much; zstd(1) needs more from level 20 on.
+	aheadZstdWindow = 8 << 20
+	inputBuffer     = 256 << 10
 )
 
 // Compress returns a writer that compresses to w with all processors. The
@@ -117,18 +121,25 @@ func detect(head []byte) Compression {
 // returned as they are. What follows the last gzip member is ignored, as gzip(1) does.
 // Closing the result does not close r.
 func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
-	return decompress(r, newFastGzip)
+	return decompress(r, decoders{gzip: newFastGzip, window: maxZstdWindow})
 }
 
-// decompress is Decompress with a choice of gzip's decoder.
-func decompress(r io.Reader, newGzip gzipDecoder) (io.ReadCloser, Compression, error) {
+// decoders says how to decompress: with which decoder of gzip, and how much
+// memory for the window of zstd.
+type decoders struct {
+	gzip   gzipDecoder
+	window uint64
+}
+
+// decompress is Decompress with a choice of decoders.
+func decompress(r io.Reader, d decoders) (io.ReadCloser, Compression, error) {
 	br := bufio.NewReaderSize(r, inputBuffer)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
 		return nil, Uncompressed, err
 	}
 	c := detect(head)
-	zr, err := decompressor(br, c, newGzip)
+	zr, err := decompressor(br, c, d)
 	if err != nil {
 		return nil, c, fmt.Errorf("%v: %w", c, truncated(err))
 	}
@@ -154,12 +165,12 @@ type fastGzip struct{ *inflate.Reader }
 
 func (fastGzip) Close() error { return nil }
 
-func decompressor(br *bufio.Reader, c Compression, newGzip gzipDecoder) (io.ReadCloser, error) {
+func decompressor(br *bufio.Reader, c Compression, d decoders) (io.ReadCloser, error) {
 	switch c {
 	case Gzip:
-		return newGzip(br)
+		return d.gzip(br)
 	case Zstd:
-		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderLowmem(true))
+		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(d.window), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, err
 		}

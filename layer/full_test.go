@@ -14,14 +14,14 @@ import (
 )
 
 // inNamespace runs the calling test again, in a user and mount namespace of its
-// own with a tmpfs of the given options on a temporary directory. It returns that
+// own with a file system of the given kind and options on a temporary directory. It returns that
 // directory in the child and "" in the parent, which is then done.
-func inNamespace(t *testing.T, options string) string {
+func inNamespace(t *testing.T, kind, options string) string {
 	t.Helper()
 	const key = "VIRGA_LAYER_TEST_TMPFS"
 	if dir := os.Getenv(key); dir != "" {
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-			fmt.Printf("SKIP: tmpfs in a user namespace: %v\n", err)
+		if err := unix.Mount(kind, dir, kind, 0, options); err != nil {
+			fmt.Printf("SKIP: %s in a user namespace: %v\n", kind, err)
 			os.Exit(0)
 		}
 		return dir
@@ -48,7 +48,7 @@ func inNamespace(t *testing.T, options string) string {
 }
 
 func TestFullDisk(t *testing.T) {
-	dir := inNamespace(t, "size=1m,nr_inodes=200")
+	dir := inNamespace(t, "tmpfs", "size=1m,nr_inodes=200")
 	if dir == "" {
 		return
 	}
@@ -76,7 +76,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestReadOnlyDisk(t *testing.T) {
-	dir := inNamespace(t, "ro")
+	dir := inNamespace(t, "tmpfs", "ro")
 	if dir == "" {
 		return
 	}

@@ -259,7 +259,7 @@ func TestPackDeterminism(t *testing.T) {
 	r := rand.New(rand.NewPCG(42, 1))
 	es := randomTree(r, 300)
 	var want []byte
-	for _, procs := range []int{1, 2, 8} {
+	for _, procs := range []int{1, 2, 4, 8} {
 		old := runtime.GOMAXPROCS(procs)
 		a := newArena(t)
 		u, err := Unpack(t.Context(), a.root, blobs(t, es), Options{})

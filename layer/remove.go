@@ -85,7 +85,7 @@ func (t *tree) prune(dirfd int, base, path string, keep bool) (left bool, err er
 	if err != nil {
 		return false, failed("stat", path, err)
 	}
-	_, mine := t.touched[path]
+	_, mine := t.touched[t.key(path)]
 	mine = mine && keep
 	how := 0
 	switch st.Mode & unix.S_IFMT {

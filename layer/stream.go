@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
 	"virga/layer/inflate"
@@ -40,6 +41,8 @@ type stream struct {
 	hashed chan chunk // and digested
 	gone   sync.WaitGroup
 	free   *sync.Pool
+	with   decoders
+	turn   chan struct{} // closed when the stream is the one being read; nil if it is from the start
 
 	cur  chunk
 	rest []byte
@@ -57,7 +60,9 @@ type chunk struct {
 	err  error
 }
 
-func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool) *stream {
+// startStream starts the goroutines of a stream. One that is ahead of its turn
+// is told by take when that comes.
+func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool, ahead bool) *stream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{
 		cancel: cancel,
@@ -65,6 +70,11 @@ func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool) *stre
 		hashed: make(chan chunk, aheadChunks),
 		free:   free,
 		sum:    sha256.New(),
+	}
+	s.with = decoders{gzip: newFastGzip, window: maxZstdWindow}
+	if ahead {
+		s.turn = make(chan struct{})
+		s.with.window = aheadZstdWindow
 	}
 	s.gone.Add(2)
 	go func() {
@@ -90,11 +100,23 @@ func (s *stream) send(ctx context.Context, c chan<- chunk, v chunk) error {
 }
 
 // inflate sends the uncompressed bytes of a blob. It never returns nil. When our
-// gzip decoder finds fault with the data, the other one has the last word.
+// gzip decoder finds fault with the data, the other one has the last word. What
+// takes more memory than a layer may have ahead of its turn waits for that.
 func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
-	sent, err := s.decompress(ctx, b, p, newFastGzip, 0)
+	d := s.with
+	sent, err := s.decompress(ctx, b, p, d, 0)
+	if d.window < maxZstdWindow && errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		select {
+		case <-s.turn:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		d.window = maxZstdWindow
+		_, err = s.decompress(ctx, b, nil, d, sent)
+	}
 	if errors.Is(err, inflate.ErrCorrupt) || errors.Is(err, inflate.ErrChecksum) {
-		_, again := s.decompress(ctx, b, nil, newSlowGzip, sent)
+		d.gzip = newSlowGzip
+		_, again := s.decompress(ctx, b, nil, d, sent)
 		if !errors.Is(again, errReadOnce) {
 			return again
 		}
@@ -102,12 +124,19 @@ func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
 	return err
 }
 
+// take says that the stream is being read from now on.
+func (s *stream) take() {
+	if s.turn != nil {
+		close(s.turn)
+	}
+}
+
 // errReadOnce is what Blob.Open of a blob that is gone returns.
 var errReadOnce = errors.New("BUG: this input can be read only once")
 
 // decompress sends the uncompressed bytes of a blob, but for the first ones.
 // It returns how many it has sent, and an error that is never nil.
-func (s *stream) decompress(ctx context.Context, b Blob, p Progress, gz gzipDecoder, skip int64) (sent int64, err error) {
+func (s *stream) decompress(ctx context.Context, b Blob, p Progress, d decoders, skip int64) (sent int64, err error) {
 	rc, err := b.Open(ctx)
 	if err != nil {
 		return 0, err
@@ -121,7 +150,7 @@ func (s *stream) decompress(ctx context.Context, b Blob, p Progress, gz gzipDeco
 	if p != nil {
 		r = &counted{rc, b.Digest, p}
 	}
-	zr, _, err := decompress(r, gz)
+	zr, _, err := decompress(r, d)
 	if err != nil {
 		return 0, err
 	}
@@ -251,7 +280,7 @@ func newAhead(blobs []Blob, p Progress) *ahead {
 // next returns the next layer's stream and starts its followers. The caller closes it.
 func (a *ahead) next(ctx context.Context) *stream {
 	for len(a.open) < a.depth && len(a.blobs) > 0 {
-		a.open = append(a.open, startStream(ctx, a.blobs[0], a.progress, a.free))
+		a.open = append(a.open, startStream(ctx, a.blobs[0], a.progress, a.free, true))
 		a.blobs = a.blobs[1:]
 	}
 	if len(a.open) == 0 {
@@ -259,6 +288,7 @@ func (a *ahead) next(ctx context.Context) *stream {
 	}
 	s := a.open[0]
 	a.open = a.open[1:]
+	s.take()
 	return s
 }
 

@@ -3,6 +3,7 @@ package layer
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"log/slog"
 	"os"
@@ -42,9 +43,10 @@ type tree struct {
 	times  map[string]dirTimes // directories, by resolved path
 	ghosts map[string]bool     // members left out that a hard link may name
 
-	open    map[string]*handle  // directories by the name in the archive
-	pending map[string]struct{} // resolved paths
-	touched map[string]struct{} // resolved paths this layer has, nil if nobody asks
+	open    map[string]*handle   // directories by the name in the archive
+	pending map[string]struct{}  // resolved paths
+	touched map[pathKey]struct{} // resolved paths this layer has, nil if nobody asks
+	seeds   [2]maphash.Seed
 	writers *writers
 
 	lateMu sync.Mutex
@@ -88,6 +90,7 @@ func newTree(dir string, real bool, log *slog.Logger) (*tree, error) {
 		open:    map[string]*handle{},
 		pending: map[string]struct{}{},
 		late:    map[string]map[string][]byte{},
+		seeds:   [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 	}
 	t.writers = startWriters(t.create)
 	return t, nil
@@ -150,8 +153,16 @@ func (t *tree) settle(path string) error {
 // touch notes that this layer has path.
 func (t *tree) touch(path string) {
 	if t.touched != nil {
-		t.touched[path] = struct{}{}
+		t.touched[t.key(path)] = struct{}{}
 	}
+}
+
+// pathKey stands for a path in less memory: a layer may have millions. The
+// seeds are random, so that no archive can have two paths of one key.
+type pathKey [2]uint64
+
+func (t *tree) key(path string) pathKey {
+	return pathKey{maphash.String(t.seeds[0], path), maphash.String(t.seeds[1], path)}
 }
 
 // forget closes the remembered directories.

@@ -1,7 +1,9 @@
 package layer
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -105,11 +107,7 @@ func TestLikeUmoci(t *testing.T) {
 	if testing.Short() {
 		images = 20
 	}
-	opts := &umoci.UnpackOptions{OnDiskFormat: umoci.DirRootfs{MapOptions: umoci.MapOptions{
-		Rootless:    true,
-		UIDMappings: []specs.LinuxIDMapping{{HostID: uint32(os.Geteuid()), ContainerID: 0, Size: 1}},
-		GIDMappings: []specs.LinuxIDMapping{{HostID: uint32(os.Getegid()), ContainerID: 0, Size: 1}},
-	}}}
+	opts := umociOptions()
 	compared := 0
 	for seed := uint64(0); compared < images; seed++ {
 		layers := blobs(t, randomImage(rand.New(rand.NewPCG(seed, 7)))...)
@@ -143,5 +141,73 @@ func TestLikeUmoci(t *testing.T) {
 		}
 		os.RemoveAll(top)
 		os.RemoveAll(filepath.Dir(a.root))
+	}
+}
+
+// umociOptions are those of umoci unpack --rootless.
+func umociOptions() *umoci.UnpackOptions {
+	return &umoci.UnpackOptions{OnDiskFormat: umoci.DirRootfs{MapOptions: umoci.MapOptions{
+		Rootless:    true,
+		UIDMappings: []specs.LinuxIDMapping{{HostID: uint32(os.Geteuid()), ContainerID: 0, Size: 1}},
+		GIDMappings: []specs.LinuxIDMapping{{HostID: uint32(os.Getegid()), ContainerID: 0, Size: 1}},
+	}}}
+}
+
+// TestLikeUmociDebian compares the trees of a Debian base with a second layer
+// on top that hides, replaces and links what is in it.
+func TestLikeUmociDebian(t *testing.T) {
+	path := os.Getenv("VIRGA_TEST_DEBIAN_TAR")
+	if path == "" {
+		t.Skip("VIRGA_TEST_DEBIAN_TAR names no tarball of a Debian root file system")
+	}
+	base := Blob{Digest: "sha256:debian", Open: func(context.Context) (io.ReadCloser, error) { return os.Open(path) }}
+	top := blob(archive(t, wh("usr/.wh.games"), dir("usr/share/doc").mode(0o755), wh("usr/share/doc/.wh..wh..opq"), file("usr/share/doc/new", "new"),
+		file("bin/sh", "replaced, through the link bin"), hard("usr/bin/other", "usr/bin/dpkg"), wh("etc/.wh.hostname"), sym("etc/hostname", "/proc/x"),
+		file("usr/share/zoneinfo", "no directory any more")))
+	theirs := t.TempDir()
+	for _, b := range []Blob{base, top} {
+		r, err := b.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		zr, _, err := Decompress(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := umoci.UnpackLayer(theirs, zr, umociOptions()); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+	}
+	// What ours does not have: devices.
+	if err := os.RemoveAll(filepath.Join(theirs, "dev")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(theirs, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ours := newArena(t).root
+	u, err := Unpack(t.Context(), ours, []Blob{base, top}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, want := likeUmoci(t, ours, u), likeUmoci(t, theirs, &Unpacked{})
+	if len(got) < 1000 {
+		t.Errorf("only %d files", len(got))
+	}
+	differ := 0
+	for i := range max(len(got), len(want)) {
+		var g, w string
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			if differ++; differ <= 10 {
+				t.Errorf("got  %s\nwant %s", g, w)
+			}
+		}
 	}
 }

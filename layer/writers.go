@@ -1,6 +1,10 @@
 package layer
 
-import "sync"
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	// writerCount is the number of goroutines that create files. More than two
@@ -56,7 +60,11 @@ func (w *writers) run() {
 	defer w.gone.Done()
 	for j := range w.jobs {
 		if w.failure() == nil {
-			if err := w.create(j); err != nil {
+			err := w.create(j)
+			if err == unix.EEXIST {
+				err = errOneName // nothing was there of exactly this name
+			}
+			if err != nil {
 				w.fail(failed("create", join(j.dir.path, j.base), err))
 			}
 		}
