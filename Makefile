@@ -94,8 +94,20 @@ reproducible: go ## build twice in different places and compare
 	@sh test/reproducible.sh '$(VERSION)'
 
 .PHONY: bench
-bench: go ## Go benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: build ## measure beside other tools; CASE=pull ROUNDS=5 QUICK=1 (docs/performance.md)
+	@GO='$(GO)' bench/run bin/virga
+
+.PHONY: bench-check
+bench-check: go ## are the budgets of bench/budgets kept by the newest results?
+	@$(GO) run ./bench check
+
+.PHONY: bench-plot
+bench-plot: go ## draw the newest results for docs/performance.md
+	@$(GO) run ./bench plot
+
+.PHONY: bench-go
+bench-go: go ## Go benchmarks, compared with the run before; BENCH=REGEXP COUNT=6
+	@GO='$(GO)' bench/go.sh
 
 .PHONY: fuzz
 fuzz: go ## every fuzz target for FUZZTIME

@@ -79,7 +79,7 @@ func TestArrowsPointDown(t *testing.T) {
 		height, ok := layers[pkg]
 		switch {
 		case ok:
-		case strings.HasPrefix(pkg, "virga/cmd/"), strings.HasPrefix(pkg, "virga/test/"):
+		case strings.HasPrefix(pkg, "virga/cmd/"), strings.HasPrefix(pkg, "virga/test/"), pkg == "virga/bench":
 			height = 3
 		case strings.HasPrefix(pkg, "virga/internal/"):
 			height = 0

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+const usage = "usage: bench run [OPTION...] | list | check [DIR] | plot [DIR [OUTDIR]] | tree DIR FILES BYTES | image DIR FILES BYTES LAYERS"
+
+func main() {
+	if err := dispatch(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func dispatch(args []string) error {
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	command, args := args[0], args[1:]
+	switch {
+	case command == "run":
+		return measureAll(args)
+	case command == "list" && len(args) == 0:
+		for _, c := range allCases() {
+			fmt.Printf("%-24s %s\n", c.name, c.title)
+		}
+		return nil
+	case command == "check" && len(args) <= 1:
+		return checkNewest(argument(args, 0, "bench"))
+	case command == "plot" && len(args) <= 2:
+		return plotNewest(filepath.Join(argument(args, 0, "bench"), "results"), argument(args, 1, "docs/img"))
+	case command == "tree" && len(args) == 3, command == "image" && len(args) == 4:
+		var n []int
+		for _, a := range args[1:] {
+			v, err := strconv.Atoi(a)
+			if err != nil || v <= 0 {
+				return fmt.Errorf("%s: %q is not a positive number", command, a)
+			}
+			n = append(n, v)
+		}
+		if command == "tree" {
+			return makeTree(args[0], n[0], n[1])
+		}
+		return makeImage(args[0], n[0], n[1], n[2])
+	}
+	return errors.New(usage)
+}
+
+func argument(args []string, i int, otherwise string) string {
+	if i < len(args) {
+		return args[i]
+	}
+	return otherwise
+}
+
+// measureAll is bench run.
+func measureAll(args []string) error {
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	var (
+		cases  = flags.String("case", "", "measure the cases `GLOB`, a name, its beginning or a pattern, several by commas")
+		rounds = flags.Int("rounds", 5, "count `N` rounds, after one that is not counted")
+		quick  = flags.Bool("quick", false, "small images, and no case that needs the large ones")
+		cache  = flags.String("cache", "", "the images are in `DIR`")
+		work   = flags.String("work", "", "work in `DIR`, which is made and removed")
+		virga  = flags.String("virga", "bin/virga", "measure the program `FILE`")
+		out    = flags.String("out", "bench/results", "write the results to `DIR`")
+		commit = flags.String("commit", "", "virga was built from `COMMIT`")
+	)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *cache == "" || *work == "" || *rounds < 1 || flags.NArg() > 0 {
+		return errors.New("run: -cache and -work are needed, -rounds is at least 1")
+	}
+	var chosen []benchCase
+	for _, c := range allCases() {
+		if c.selected(*cases) && !(c.big && *quick) {
+			chosen = append(chosen, c)
+		}
+	}
+	if len(chosen) == 0 {
+		return fmt.Errorf("no case matches %q: bench list", *cases)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	program, err := filepath.Abs(*virga)
+	if err != nil {
+		return err
+	}
+	w, err := newWorkspace(*work, *cache, program, self, *quick)
+	if w != nil {
+		defer w.close()
+	}
+	if err != nil {
+		return err
+	}
+	s := &session{w: w, rounds: *rounds, quick: *quick, commit: *commit, log: os.Stderr}
+	return s.all(chosen, *out, io.Writer(os.Stdout))
+}
+
+// all measures cases and saves after each, so that a session that is cut short
+// leaves what it has.
+func (s *session) all(cases []benchCase, out string, w io.Writer) error {
+	date := time.Now().Format(time.DateOnly)
+	r, err := load(filepath.Join(out, date+".json"))
+	if err != nil {
+		return err
+	}
+	r.Machine, r.Versions = thisMachine(s.w.dir), versions(s.w.vars["VIRGA"])
+	for i := range cases {
+		c := s.measure(&cases[i])
+		r.put(c)
+		if err := r.save(out, date); err != nil {
+			return err
+		}
+		if c.subject() == nil {
+			err = errors.Join(err, fmt.Errorf("%s: %s: %s", c.Name, c.Tools[0].Name, c.Tools[0].Error))
+		}
+	}
+	fmt.Fprintln(w, filepath.Join(out, date+".md"))
+	return err
+}
+
+// checkNewest is bench check.
+func checkNewest(dir string) error {
+	file, err := newest(filepath.Join(dir, "results"))
+	if err != nil {
+		return err
+	}
+	r, err := load(file)
+	if err != nil {
+		return err
+	}
+	budgets, err := readBudgets(filepath.Join(dir, "budgets"))
+	if err != nil {
+		return err
+	}
+	if !check(os.Stdout, r, budgets) {
+		return fmt.Errorf("%s: budgets are missed", file)
+	}
+	return nil
+}
