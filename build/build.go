@@ -73,7 +73,8 @@ type Options struct {
 	Cache      CacheMode
 	DryRun     bool       // report what would be done, and do nothing
 	Jobs       int        // stages worked on at once; 0: as many as processors
-	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image
+	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image, and files of the context have this one
+	Flat       bool       // keep the image as one tree, too
 	HostEnv    []string   // the caller's environment, for pass-through variables
 	Output     io.Writer  // what RUN commands print; nil: nowhere
 	Report     Reporter   // nil: nobody

@@ -31,7 +31,7 @@ func (b *builder) commit(ctx context.Context, s *stage) (*storage.Image, error) 
 	if config.Created != nil {
 		img.Created = *config.Created
 	}
-	if len(s.chain) > 1 && !b.overlayWorks(ctx) {
+	if len(s.chain) > 1 && (b.Flat || !b.overlayWorks(ctx)) {
 		if img.Flat, err = b.flatTree(ctx, s, layers, size); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,9 @@ type copier struct {
 	chmod func(mode uint32, dir bool) uint32
 	// parentMode is that of directories made on the way; 0 means 0755.
 	parentMode uint32
+	// when is the time of all that comes from a build context, whose own times
+	// are those of its checkout; nil keeps them.
+	when *time.Time
 	// real sets owners on disk, for real root.
 	real bool
 	// placed collects the record of every path created or replaced.
@@ -181,6 +185,9 @@ func (c *copier) item(it *item, target string) error {
 func (c *copier) finish(it *item, p *inroot.Place) error {
 	if err := c.own(p, c.record(it)); err != nil {
 		return err
+	}
+	if c.when != nil && c.src.owners == nil {
+		it.st.Mtim = unix.NsecToTimespec(c.when.UnixNano())
 	}
 	if !it.is(unix.S_IFLNK) {
 		if err := unix.Fchmodat(p.Dir, p.Base, c.mode(it), 0); err != nil {
@@ -334,7 +341,7 @@ func copyXattrs(dst, src int) error {
 		return nil // none, or a file system without
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
-		if !strings.HasPrefix(name, "user.") && name != "security.capability" || strings.HasPrefix(name, "user.overlay.") {
+		if !copiedXattr(name) {
 			continue
 		}
 		val := make([]byte, 64<<10)
@@ -347,6 +354,11 @@ func copyXattrs(dst, src int) error {
 		}
 	}
 	return nil
+}
+
+// copiedXattr tells which attributes on disk a copy takes along.
+func copiedXattr(name string) bool {
+	return strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.") || name == "security.capability"
 }
 
 // finishTimes sets the times of the directories copied, deepest last written

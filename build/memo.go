@@ -1,15 +1,19 @@
 package build
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -34,55 +38,57 @@ type sum = [sha256.Size]byte
 // digestMemo remembers the SHA-256 of file contents by fileID, in one file.
 // Losing or damaging that file costs time only: each record carries its own
 // identity and a file is hashed again when its identity is not found.
+//
+// Records are kept in the order in which they were asked for, which is that of
+// the next build, too: a look-up usually is one comparison with the record
+// after the last one, and loading is reading the file.
 type digestMemo struct {
 	file string
 	mu   sync.Mutex
-	old  map[fileID]sum // as loaded
-	used map[fileID]sum // asked for in this build; what is saved
-	add  bool           // used holds what old does not
+	old  []byte           // records as loaded
+	next int              // the record of old that is expected next
+	at   map[fileID]int32 // index of old, made when a record is not where expected
+	used []int32          // what was asked for in this build: a record of old, or -1-i for one of added
+	add  []byte           // new records
 }
 
-const memoRecord = 5*8 + sha256.Size
+// A record is a fileID, little-endian, and a digest.
+const (
+	memoID     = 5 * 8
+	memoRecord = memoID + sha256.Size
+)
 
 // openMemo loads the memo kept at file; a missing or odd file gives an empty
 // one.
 func openMemo(file string) *digestMemo {
-	m := &digestMemo{file: file, old: map[fileID]sum{}, used: map[fileID]sum{}}
 	b, err := os.ReadFile(file)
 	if err != nil || len(b)%memoRecord != 0 {
-		return m
+		b = nil
 	}
-	m.old = make(map[fileID]sum, len(b)/memoRecord)
-	for ; len(b) > 0; b = b[memoRecord:] {
-		var id fileID
-		_, _ = binary.Decode(b[:5*8], binary.LittleEndian, &id) // length checked above
-		m.old[id] = sum(b[5*8 : memoRecord])
-	}
-	return m
+	return &digestMemo{file: file, old: b}
 }
 
 // save writes the digests used in this build, if there are new ones.
 func (m *digestMemo) save() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.add {
+	if len(m.add) == 0 {
 		return nil
+	}
+	out := make([]byte, 0, len(m.used)*memoRecord)
+	for _, i := range m.used {
+		if i >= 0 {
+			out = append(out, record(m.old, int(i))...)
+		} else {
+			out = append(out, record(m.add, int(-1-i))...)
+		}
 	}
 	f, err := os.CreateTemp(filepath.Dir(m.file), ".memo")
 	if err != nil {
 		return fmt.Errorf("remember file digests: %w", err)
 	}
-	w := bufio.NewWriter(f)
-	var rec [memoRecord]byte
-	for id, s := range m.used {
-		_, _ = binary.Encode(rec[:5*8], binary.LittleEndian, &id) // fits
-		copy(rec[5*8:], s[:])
-		w.Write(rec[:]) // Flush reports
-	}
-	err = w.Flush()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
+	_, err = f.Write(out)
+	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), m.file)
 	}
@@ -91,6 +97,22 @@ func (m *digestMemo) save() error {
 		return fmt.Errorf("remember file digests: %w", err)
 	}
 	return nil
+}
+
+func record(b []byte, i int) []byte { return b[i*memoRecord : (i+1)*memoRecord] }
+
+func (id *fileID) encode() (b [memoID]byte) {
+	binary.LittleEndian.PutUint64(b[0:], id.Dev)
+	binary.LittleEndian.PutUint64(b[8:], id.Ino)
+	binary.LittleEndian.PutUint64(b[16:], uint64(id.Size))
+	binary.LittleEndian.PutUint64(b[24:], uint64(id.Mtime))
+	binary.LittleEndian.PutUint64(b[32:], uint64(id.Ctim))
+	return b
+}
+
+func decodeID(b []byte) fileID {
+	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	return fileID{u(0), u(1), int64(u(2)), int64(u(3)), int64(u(4))}
 }
 
 // racyWindow is how long ago a file must have changed for its identity to be
@@ -102,11 +124,33 @@ const racyWindow = 2e9 // nanoseconds
 func (m *digestMemo) get(id fileID) (sum, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, ok := m.old[id]
-	if ok {
-		m.used[id] = s
+	i := m.find(id)
+	if i < 0 {
+		return sum{}, false
 	}
-	return s, ok
+	m.next = i + 1
+	m.used = append(m.used, int32(i))
+	return sum(record(m.old, i)[memoID:]), true
+}
+
+// find returns the number of id's record, or -1.
+func (m *digestMemo) find(id fileID) int {
+	n, key := len(m.old)/memoRecord, id.encode()
+	for i := m.next; i < min(m.next+2, n); i++ { // the one after the next if one has changed
+		if bytes.Equal(record(m.old, i)[:memoID], key[:]) {
+			return i
+		}
+	}
+	if m.at == nil {
+		m.at = make(map[fileID]int32, n)
+		for i := range n {
+			m.at[decodeID(record(m.old, i))] = int32(i)
+		}
+	}
+	if i, ok := m.at[id]; ok {
+		return int(i)
+	}
+	return -1
 }
 
 func (m *digestMemo) put(id fileID, s sum, now int64) {
@@ -115,52 +159,53 @@ func (m *digestMemo) put(id fileID, s sum, now int64) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.used[id], m.add = s, true
+	m.used = append(m.used, int32(-1-len(m.add)/memoRecord))
+	key := id.encode()
+	m.add = append(append(m.add, key[:]...), s[:]...)
 }
 
-// sums returns the content digest of every regular file of items, hashing
-// those not remembered on all processors.
-func (s *source) sums(ctx context.Context, items []item) (map[string]sum, error) {
-	out := make(map[string]sum, len(items))
+// sums returns the content digest of every regular file of items, by index,
+// hashing those not remembered on all processors.
+func (s *source) sums(ctx context.Context, items []item) ([]sum, error) {
+	out := make([]sum, len(items))
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &now); err != nil {
 		return nil, fmt.Errorf("read the clock: %w", err)
 	}
-	var mu sync.Mutex
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.NumCPU())
+	var missing []int
 	for i := range items {
 		it := &items[i]
 		if !it.is(unix.S_IFREG) {
 			continue
 		}
-		id := idOf(&it.st)
+		known := false
 		if s.digests != nil {
-			if d, ok := s.digests.get(id); ok {
-				mu.Lock()
-				out[it.src] = d
-				mu.Unlock()
-				continue
-			}
+			out[i], known = s.digests.get(idOf(&it.st))
 		}
-		g.Go(func() error {
+		if !known {
+			missing = append(missing, i)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for _, i := range missing {
+		g.Go(func() (err error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			d, err := s.hash(it.src)
-			if err != nil {
-				return err
-			}
-			if s.digests != nil {
-				s.digests.put(id, d, now.Nano())
-			}
-			mu.Lock()
-			out[it.src] = d
-			mu.Unlock()
-			return nil
+			out[i], err = s.hash(items[i].src)
+			return err
 		})
 	}
-	return out, g.Wait()
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if s.digests != nil {
+		for _, i := range missing {
+			s.digests.put(idOf(&items[i].st), out[i], now.Nano())
+		}
+	}
+	return out, nil
 }
 
 func (s *source) hash(name string) (sum, error) {
@@ -177,9 +222,11 @@ func (s *source) hash(name string) (sum, error) {
 }
 
 // digest is the digest of what a copy of the matches depends on: names,
-// types, modes, owners, link targets and contents, but no times.
+// types, modes, owners, attributes, link targets and contents, but no times.
 func (s *source) digest(ctx context.Context, matches []match) (sum, error) {
 	h := sha256.New()
+	buf := make([]byte, 0, 64<<10)
+	text := func(t string) { buf = append(binary.AppendUvarint(buf, uint64(len(t))), t...) }
 	for _, m := range matches {
 		sums, err := s.sums(ctx, m.items)
 		if err != nil {
@@ -189,19 +236,65 @@ func (s *source) digest(ctx context.Context, matches []match) (sum, error) {
 		if m.isDir() {
 			base = ""
 		}
-		fmt.Fprintf(h, "match %q %d\n", base, len(m.items))
+		text(base)
+		buf = binary.AppendUvarint(buf, uint64(len(m.items)))
 		for i := range m.items {
 			it := &m.items[i]
 			if it.rel == "" && it.is(unix.S_IFDIR) {
 				continue // the directory itself is not copied
 			}
-			rec := s.owners[it.src]
-			fmt.Fprintf(h, "%q %o %d %d %q", it.rel, it.st.Mode, rec.UID, rec.GID, it.link)
+			text(it.rel)
+			text(it.link)
+			buf = binary.AppendUvarint(buf, uint64(it.st.Mode))
+			if s.owners != nil {
+				extra, err := s.extra(it)
+				if err != nil {
+					return sum{}, err
+				}
+				text(extra)
+			}
 			if it.is(unix.S_IFREG) {
-				d := sums[it.src]
-				h.Write(d[:])
+				buf = append(buf, sums[i][:]...)
+			}
+			if len(buf) > 48<<10 {
+				h.Write(buf)
+				buf = buf[:0]
 			}
 		}
 	}
+	h.Write(buf)
 	return sum(h.Sum(nil)), nil
+}
+
+// extra is what a file of a stage or image has besides what stat(2) tells and
+// a copy takes along: its record, and attributes on disk.
+func (s *source) extra(it *item) (string, error) {
+	var out []byte
+	if rec, ok := s.owners[it.src]; ok {
+		var err error
+		if out, err = json.Marshal(rec); err != nil { // sorts the attributes
+			return "", fmt.Errorf("BUG: %w", err)
+		}
+	}
+	if !it.is(unix.S_IFREG) {
+		return string(out), nil
+	}
+	file := filepath.Join(s.root.Name(), it.src)
+	list := make([]byte, 4096)
+	n, err := unix.Llistxattr(file, list)
+	if err != nil || n == 0 {
+		return string(out), nil // none, or a file system without
+	}
+	names := strings.Split(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00")
+	slices.Sort(names)
+	for _, name := range names {
+		if !copiedXattr(name) {
+			continue
+		}
+		val := make([]byte, 64<<10)
+		if n, err = unix.Lgetxattr(file, name, val); err == nil {
+			out = fmt.Appendf(out, "%q=%q", name, val[:n])
+		}
+	}
+	return string(out), nil
 }

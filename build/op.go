@@ -50,6 +50,18 @@ func stateKey(parent string, what any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// dated adds to what identifies a change the time that bounds those of its
+// files: with another one it is another change.
+func (b *builder) dated(what any) any {
+	if what == nil || b.Epoch == nil {
+		return what
+	}
+	return struct {
+		What  any
+		Epoch int64
+	}{what, b.Epoch.Unix()}
+}
+
 // baseKey is the key of an image's file system.
 func baseKey(c *image.Config, real bool) string {
 	key, _ := stateKey("image", struct {
@@ -69,6 +81,7 @@ func (s *stage) apply(ctx context.Context, o op) (err error) {
 		s.history(o.text, false)
 		return nil
 	}
+	o.alias = b.dated(o.alias)
 	if o.alias != nil && b.Cache == CacheUse {
 		if st, key := b.aliased(ctx, s.key, o.alias); st != nil {
 			return s.hit(key, st, o)
@@ -78,7 +91,7 @@ func (s *stage) apply(ctx context.Context, o op) (err error) {
 	if err != nil {
 		return err
 	}
-	key, err := stateKey(s.key, what)
+	key, err := stateKey(s.key, b.dated(what))
 	if err != nil {
 		return err
 	}

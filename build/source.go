@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -197,7 +198,6 @@ func (s *source) listAs(ctx context.Context, name, rel string, exclude filter) (
 	if err != nil {
 		return nil, err
 	}
-	w := lister{ctx: ctx, s: s, exclude: exclude}
 	out, info, err := s.ignore.excluded(p.Path, parent)
 	if err != nil {
 		return nil, err
@@ -223,18 +223,23 @@ func (s *source) listAs(ctx context.Context, name, rel string, exclude filter) (
 	if err != nil || hidden && exclude.prune() {
 		return nil, err
 	}
-	w.items = []item{{src: p.Path, rel: rel, st: st}}
 	fd, err := unix.Openat(p.Dir, p.Base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", name, err)
 	}
-	if err := w.dir(fd, p.Path, rel, info, excluded); err != nil {
+	w := lister{ctx: ctx, s: s, exclude: exclude}
+	if s.ignore.pm == nil && exclude.pm == nil { // a matcher is for one at a time
+		w.helpers = make(chan struct{}, runtime.GOMAXPROCS(0)-1)
+	}
+	below, err := w.dir(fd, p.Path, rel, info, excluded)
+	if err != nil {
 		return nil, err
 	}
-	if out && len(w.items) == 1 {
+	items := append([]item{{src: p.Path, rel: rel, st: st}}, below...)
+	if out && len(items) == 1 {
 		return nil, &SourceError{Source: name, Ignored: true}
 	}
-	return &match{name: name, items: w.items}, nil
+	return &match{name: name, items: items}, nil
 }
 
 // lister collects a directory's items in depth-first order.
@@ -242,63 +247,116 @@ type lister struct {
 	ctx     context.Context
 	s       *source
 	exclude filter
-	items   []item
+	helpers chan struct{} // who may list a subdirectory beside the others; nil: nobody
 }
 
 // dir lists the directory open as fd, which it closes.
-func (w *lister) dir(fd int, src, rel string, ignored, excluded patternmatcher.MatchInfo) error {
+func (w *lister) dir(fd int, src, rel string, ignored, excluded patternmatcher.MatchInfo) ([]item, error) {
 	f := os.NewFile(uintptr(fd), src)
 	defer f.Close()
 	names, err := sortedNames(f)
 	if err != nil {
-		return fmt.Errorf("read directory %q: %w", src, err)
+		return nil, fmt.Errorf("read directory %q: %w", src, err)
 	}
+	l := dirItems{items: make([]item, 0, len(names))}
 	for _, name := range names {
-		if err := w.ctx.Err(); err != nil {
-			return err
+		err := w.ctx.Err()
+		if err == nil {
+			full, below := joinBoth(src, rel, name)
+			err = w.entry(&l, fd, name, item{src: full, rel: below}, ignored, excluded)
 		}
-		if err := w.entry(fd, name, path.Join(src, name), path.Join(rel, name), ignored, excluded); err != nil {
-			return err
+		if err != nil {
+			_, _ = l.all()
+			return nil, err
 		}
 	}
-	return nil
+	return l.all()
 }
 
-func (w *lister) entry(dir int, name, src, rel string, ignored, excluded patternmatcher.MatchInfo) error {
-	drop, ignored, err := w.s.ignore.excluded(src, ignored)
+// joinBoth joins name to a path and to the path below the match, which mostly
+// is the end of the first: one string for both then.
+func joinBoth(src, rel, name string) (full, below string) {
+	full = path.Join(src, name)
+	if n := len(rel) + 1 + len(name); rel != "" && strings.HasSuffix(src, rel) {
+		return full, full[len(full)-n:]
+	}
+	if rel == "" {
+		return full, full[len(full)-len(name):]
+	}
+	return full, path.Join(rel, name)
+}
+
+// dirItems is a directory's items, with those of subdirectories that others
+// list to come in.
+type dirItems struct {
+	items []item
+	subs  []*subItems
+}
+
+// subItems is a subdirectory that is listed by another goroutine; its items
+// belong behind the first at.
+type subItems struct {
+	at    int
+	items []item
+	err   error
+	done  chan struct{}
+}
+
+// all waits for the subdirectories and puts everything in order.
+func (l *dirItems) all() ([]item, error) {
+	n, err := len(l.items), error(nil)
+	for _, s := range l.subs {
+		<-s.done
+		n += len(s.items)
+		if err == nil {
+			err = s.err
+		}
+	}
+	if len(l.subs) == 0 || err != nil {
+		return l.items, err
+	}
+	out, from := make([]item, 0, n), 0
+	for _, s := range l.subs {
+		out = append(append(out, l.items[from:s.at]...), s.items...)
+		from = s.at
+	}
+	return append(out, l.items[from:]...), nil
+}
+
+func (w *lister) entry(l *dirItems, dir int, name string, it item, ignored, excluded patternmatcher.MatchInfo) error {
+	drop, ignored, err := w.s.ignore.excluded(it.src, ignored)
 	if err != nil {
 		return err
 	}
-	drop2, excluded, err := w.exclude.excluded(rel, excluded)
+	drop2, excluded, err := w.exclude.excluded(it.rel, excluded)
 	if err != nil {
 		return err
 	}
-	it := item{src: src, rel: rel}
 	if err := unix.Fstatat(dir, name, &it.st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		if err == unix.ENOENT {
 			return nil // removed while we look
 		}
-		return fmt.Errorf("stat %q: %w", src, err)
+		return fmt.Errorf("stat %q: %w", it.src, err)
 	}
 	switch it.st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		return w.enter(dir, name, it, drop, drop2, ignored, excluded)
+		return w.enter(l, dir, name, it, drop, drop2, ignored, excluded)
 	case unix.S_IFLNK:
 		if it.link, err = readlink(dir, name); err != nil {
-			return fmt.Errorf("read link %q: %w", src, err)
+			return fmt.Errorf("read link %q: %w", it.src, err)
 		}
 	case unix.S_IFSOCK:
 		return nil
 	}
 	if !drop && !drop2 {
-		w.items = append(w.items, it)
+		l.items = append(l.items, it)
 	}
 	return nil
 }
 
 // enter lists a subdirectory. One that is excluded stays only if something
 // below it is included again.
-func (w *lister) enter(dir int, name string, it item, drop, drop2 bool, ignored, excluded patternmatcher.MatchInfo) error {
+func (w *lister) enter(l *dirItems, dir int, name string, it item, drop, drop2 bool, ignored, excluded patternmatcher.MatchInfo) error {
 	if drop && w.s.ignore.prune() || drop2 && w.exclude.prune() {
 		return nil
 	}
@@ -306,15 +364,23 @@ func (w *lister) enter(dir int, name string, it item, drop, drop2 bool, ignored,
 	if err != nil {
 		return fmt.Errorf("open %q: %w", it.src, err)
 	}
-	n := len(w.items)
-	w.items = append(w.items, it)
-	if err := w.dir(fd, it.src, it.rel, ignored, excluded); err != nil {
-		return err
+	select {
+	case w.helpers <- struct{}{}:
+		l.items = append(l.items, it)
+		s := &subItems{at: len(l.items), done: make(chan struct{})}
+		l.subs = append(l.subs, s)
+		go func() {
+			defer func() { <-w.helpers; close(s.done) }()
+			s.items, s.err = w.dir(fd, it.src, it.rel, ignored, excluded)
+		}()
+		return nil
+	default:
 	}
-	if (drop || drop2) && len(w.items) == n+1 {
-		w.items = w.items[:n]
+	below, err := w.dir(fd, it.src, it.rel, ignored, excluded)
+	if err == nil && (len(below) > 0 || !drop && !drop2) {
+		l.items = append(append(l.items, it), below...)
 	}
-	return nil
+	return err
 }
 
 func readlink(dir int, name string) (string, error) {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -31,6 +32,8 @@ type Options struct {
 	// PullBases asks the registry for every image a build names, also if it
 	// is in storage (build --pull).
 	PullBases bool
+	// Epoch is the creation time of imported images; nil: now.
+	Epoch *time.Time
 	// Yolo takes whatever platform the registry gives.
 	Yolo     bool
 	Progress layer.Progress // of unpacking; nil: none

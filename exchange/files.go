@@ -35,6 +35,14 @@ func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference)
 	return img, nil
 }
 
+// now is the time that enters images.
+func (x *Exchange) now() time.Time {
+	if x.opts.Epoch != nil {
+		return *x.opts.Epoch
+	}
+	return time.Now().UTC().Truncate(time.Second)
+}
+
 // importTree makes a tree of a directory or archive, and its configuration.
 func (x *Exchange) importTree(ctx context.Context, path string) (_ *image.Config, _ *storage.Tree, err error) {
 	work, err := x.store.NewWork(ctx)
@@ -53,7 +61,7 @@ func (x *Exchange) importTree(ctx context.Context, path string) (_ *image.Config
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
 		return nil, nil, errors.New("nothing in it")
 	}
-	config, err := importConfig(dir, path)
+	config, err := importConfig(dir, path, x.now())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -26,10 +26,9 @@ type chMetadata struct {
 // maxMetadata bounds ch/metadata.json.
 const maxMetadata = 16 << 20
 
-// importConfig makes the configuration of an imported tree.
-func importConfig(dir, from string) (*image.Config, error) {
+// importConfig makes the configuration of a tree imported now.
+func importConfig(dir, from string, now time.Time) (*image.Config, error) {
 	host := image.Host()
-	now := time.Now().UTC().Truncate(time.Second)
 	c := &image.Config{
 		Created: &now, OS: host.OS, Architecture: host.Arch, Variant: host.Variant,
 		History: []image.History{{Created: &now, CreatedBy: "IMPORT " + filepath.Base(from), Comment: "virga"}},

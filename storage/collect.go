@@ -70,6 +70,28 @@ func (s *Store) Collect(ctx context.Context, p Policy) (Freed, error) {
 	return freed, nil
 }
 
+// Bound is Collect with a bound on what the cache alone holds, which may be 0.
+// It takes no lock and removes nothing as long as that is not exceeded.
+func (s *Store) Bound(ctx context.Context, bytes int64) (Freed, error) {
+	p := Policy{KeepStorage: bytes, All: bytes == 0}
+	c, err := s.scan(ctx, nil)
+	if err == nil {
+		err = s.scanMounts(ctx, c)
+	}
+	if err != nil {
+		return Freed{}, fmt.Errorf("bound the cache: %w", err)
+	}
+	v := s.choose(c, p)
+	if len(v.states)+len(v.mounts) == 0 {
+		return Freed{}, nil
+	}
+	freed, err := s.collect(ctx, p, c, v)
+	if err != nil {
+		err = fmt.Errorf("bound the cache: %w", err)
+	}
+	return freed, err
+}
+
 // have reports whether all trees are in storage.
 func (c *contents) have(ids []TreeID) bool {
 	return !slices.ContainsFunc(ids, func(id TreeID) bool { return c.trees[id] == nil })

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -35,6 +33,9 @@ type buildOptions struct {
 	jobs      int  // 0: as many as processors
 	pull      bool // ask the registry about base images that are in storage
 	iidFile   string
+	metadata  string // --metadata-file
+	flat      bool
+	timestamp string // --timestamp as given, "" for $SOURCE_DATE_EPOCH
 	dryRun    bool
 	parseOnly bool
 	check     bool
@@ -65,7 +66,10 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.StringFlag{Name: "isolation", Value: "userns", Usage: "run RUN in `KIND`: userns, or chroot (real root only)"},
 			intFlag("jobs", "", "work on `N` stages at once (default: processors)"),
 			&cli.BoolFlag{Name: "pull", Usage: "ask registries for newer base images"},
+			&cli.BoolFlag{Name: "flat", Usage: "keep the image as one directory, img/NAME in storage, too"},
+			&cli.StringFlag{Name: "timestamp", Usage: "let no time in the image be later than `SEC` seconds since 1970"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the image id to `FILE`"},
+			&cli.StringFlag{Name: "metadata-file", Usage: "write what was built to `FILE`, as JSON"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
 			&cli.BoolFlag{Name: "parse-only", Usage: "print the Dockerfile's syntax tree and stop"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "print the tree as `FORM`: text or json"},
@@ -88,6 +92,7 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	o := buildOptions{
 		context: c.Args().First(), file: c.String("file"), target: c.String("target"), force: c.String("force"),
 		forceCmds: c.StringSlice("force-cmd"), pull: c.Bool("pull"), iidFile: c.String("iidfile"),
+		metadata: c.String("metadata-file"), flat: c.Bool("flat"), timestamp: c.String("timestamp"),
 		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"), check: c.Bool("check"), format: c.String("format"),
 		secrets: c.StringSlice("secret"), ssh: c.StringSlice("ssh"),
 	}
@@ -245,6 +250,11 @@ func reportBuild(env *environment, o buildOptions, tags []image.Reference, res *
 	if env.globals.verbosity < 0 {
 		fmt.Fprintln(env.stdout, res.Image.ID)
 	}
+	if o.metadata != "" {
+		if err := writeMetadata(env.abs(o.metadata), tags, res.Image); err != nil {
+			return err
+		}
+	}
 	if o.iidFile == "" {
 		return nil
 	}
@@ -292,7 +302,11 @@ func (o buildOptions) options(env *environment, in *buildInput) (build.Options, 
 		env.log.Info("inferred image name: " + tag.String())
 		b.Tags = []image.Reference{tag}
 	}
-	b.Epoch, err = sourceDateEpoch(env)
+	if b.Flat = o.flat; o.timestamp != "" {
+		b.Epoch, err = parseEpoch("build: --timestamp", o.timestamp)
+	} else {
+		b.Epoch, err = sourceDateEpoch(env)
+	}
 	return b, err
 }
 
@@ -310,19 +324,4 @@ func (o buildOptions) injections(mode fakeroot.Mode) ([]fakeroot.Injection, erro
 		out = append(out, in)
 	}
 	return out, nil
-}
-
-// sourceDateEpoch reads $SOURCE_DATE_EPOCH, seconds since 1970
-// (reproducible-builds.org/specs/source-date-epoch).
-func sourceDateEpoch(env *environment) (*time.Time, error) {
-	v := env.getenv("SOURCE_DATE_EPOCH")
-	if v == "" {
-		return nil, nil
-	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil {
-		return nil, usagef("$SOURCE_DATE_EPOCH %q is not a number of seconds", v)
-	}
-	t := time.Unix(n, 0).UTC()
-	return &t, nil
 }

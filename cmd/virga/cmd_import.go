@@ -53,7 +53,11 @@ func runImport(ctx context.Context, env *environment, o importOptions) error {
 	if path == "-" {
 		path = "/dev/stdin"
 	}
-	return env.withExchange(ctx, exchange.Options{}, func(_ *storage.Store, x *exchange.Exchange) error {
+	epoch, err := sourceDateEpoch(env)
+	if err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(_ *storage.Store, x *exchange.Exchange) error {
 		img, err := x.Import(ctx, path, o.ref)
 		if err != nil {
 			return err

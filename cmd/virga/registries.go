@@ -99,9 +99,16 @@ func (env *environment) askSecret(_ context.Context, host, _ string) (registry.C
 
 // withExchange runs do with open storage and a registry client.
 func (env *environment) withExchange(ctx context.Context, opts exchange.Options, do func(*storage.Store, *exchange.Exchange) error) (err error) {
+	limit, err := env.cacheLimit()
+	if err != nil {
+		return err
+	}
 	store, err := env.openStorage(ctx)
 	if err != nil {
 		return err
+	}
+	if limit != nil {
+		defer env.boundCache(ctx, *limit)
 	}
 	defer env.closeStorage(store)
 	show := env.newTransfers()

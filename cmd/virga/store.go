@@ -32,6 +32,36 @@ func (env *environment) closeStorage(st *storage.Store) {
 	}
 }
 
+// cacheLimit is $VIRGA_CACHE_MAX in bytes; nil: no bound.
+func (env *environment) cacheLimit() (*int64, error) {
+	v := env.getenv("VIRGA_CACHE_MAX")
+	if v == "" {
+		return nil, nil
+	}
+	n, err := parseSize(v)
+	if err != nil {
+		return nil, &usageError{msg: fmt.Sprintf("$VIRGA_CACHE_MAX: %v", err)}
+	}
+	return &n, nil
+}
+
+// boundCache removes what was used longest ago from a build cache that has
+// become larger than limit. What was just used is no longer held on to then;
+// it is what was used last. Nothing that fails here makes a build fail.
+func (env *environment) boundCache(ctx context.Context, limit int64) {
+	st, err := env.openStorage(ctx)
+	if err == nil {
+		defer env.closeStorage(st)
+		var freed storage.Freed
+		if freed, err = st.Bound(ctx, limit); freed.Bytes > 0 {
+			env.log.Debug("build cache bounded", "max", humanSize(limit), "freed", humanSize(freed.Bytes))
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		env.log.Warn("bound the build cache", "err", err)
+	}
+}
+
 // findImage returns the image that query names. Several names of one image
 // are that image under the first of them.
 func findImage(st *storage.Store, query string) (storage.Image, error) {

@@ -181,3 +181,150 @@ trees() { find "$VIRGA_STORAGE/trees" -mindepth 1 -maxdepth 1 | wc -l; }
     fails "not in cache"
     hints "no deleted image is in the build cache"
 }
+
+@test "VIRGA_CACHE_MAX bounds the cache when a build has ended" {
+    for i in 1 2 3; do
+        printf 'FROM tiny AS a\nRUN head -c 200000 /dev/zero >/f%s\nFROM tiny\nRUN --mount=from=a,target=/a echo %s >/i\n' $i $i |
+            VIRGA_CACHE_MAX=300kB virga build -q -t "a$i" - >/dev/null
+    done
+    virga_run 0 build-cache --tree
+    prints_like "*/f3*"
+    [[ $output != */f1* && $output != */f2* ]]
+    # What an image needs is no matter of the cache.
+    for i in 1 2 3; do [ "$(virga run a$i -- cat /i)" = $i ]; done
+    VIRGA_CACHE_MAX=lots virga_run 2 build -t x - < <(echo FROM tiny)
+    fails 'VIRGA_CACHE_MAX: "lots" is not a size'
+}
+
+@test "build --flat: one directory that follows the image" {
+    printf 'FROM tiny\nRUN echo 1 >/one && rm -r /var\nRUN echo 2 >/two\n' >Dockerfile
+    virga build -q -t me/app:1 . >/dev/null
+    [ ! -e "$VIRGA_STORAGE/img/me%app+1" ]
+    virga build -q --flat -t me/app:1 . >/dev/null
+    local img=$VIRGA_STORAGE/img
+    [ "$(cat "$img/me%app+1/one" "$img/me%app+1/two")" = "$(printf '1\n2')" ]
+    [ ! -e "$img/me%app+1/var" ]
+    ! command -v ch-run >/dev/null || [ "$(ch-run "$img/me%app+1/" -- cat /two)" = 2 ]
+    virga tag me/app:1 copy
+    [ "$(cat "$img/copy+latest/one")" = 1 ]
+    virga delete me/app:1
+    [ ! -e "$img/me%app+1" ]
+    [ "$(cat "$img/copy+latest/one")" = 1 ]
+    virga delete copy
+    [ "$(trees)" -eq 3 ]
+    virga undelete copy
+    [ "$(cat "$img/copy+latest/two")" = 2 ]
+    virga prune -a
+    [ "$(cat "$img/copy+latest/two")" = 2 ]
+    virga build -q -t copy . >/dev/null
+    [ ! -e "$img/copy+latest" ]
+    virga prune
+    [ "$(trees)" -eq 3 ]
+}
+
+@test "build --metadata-file" {
+    echo FROM tiny >Dockerfile
+    virga build -q -t a -t b:2 --metadata-file m.json . >id
+    [ "$(jq -r '."containerimage.config.digest"' m.json)" = "$(cat id)" ]
+    [ "$(jq -r '."image.name"' m.json)" = a:latest,b:2 ]
+    virga_run 1 build -q -t a --metadata-file /nowhere/m.json .
+    fails /nowhere/m.json
+}
+
+# misses N says how many instructions the last build computed.
+misses() { [ "$(grep -cE '^( *|[a-z]+ +)[0-9]+\. ' <<<"$stderr")" -eq "$1" ] || { show; return 1; }; }
+
+@test "ARG and ENV miss where they are used" {
+    printf 'FROM tiny\nARG A=0\nRUN echo before >/b\nARG B=0\nENV C=$B\nRUN echo after >/a\n' >Dockerfile
+    virga build -t app . 2>/dev/null
+    virga_run 0 build -t app .
+    misses 0
+    virga_run 0 build -t app --build-arg B=1 .
+    misses 1 # the RUN that sees it
+    virga_run 0 build -t app --build-arg A=1 .
+    misses 2
+    virga_run 0 build -t app --label x=y --build-arg http_proxy=http://127.0.0.1:9 .
+    misses 0
+    printf 'FROM tiny\nARG A=0\nCOPY <<END /f\nx\nEND\nWORKDIR /w\n' >Dockerfile
+    virga build -t app . 2>/dev/null
+    virga_run 0 build -t app --build-arg A=1 .
+    misses 0 # COPY and WORKDIR do not see it
+}
+
+@test "emulation, mounts and the file's mode make a difference, names and times do not" {
+    echo 1 >f
+    printf 'FROM tiny\nCOPY f /f\nRUN cat /f\n' >Dockerfile
+    virga build -t app . 2>/dev/null
+    touch -d '2001-01-01' f
+    virga_run 0 build -t other .
+    misses 0
+    cp -p f g && mv g f # another inode
+    virga_run 0 build -t other .
+    misses 0
+    virga_run 0 build -t app --force=none .
+    misses 1
+    virga_run 0 build -t app -b /etc:/mnt .
+    misses 1
+    chmod 755 f
+    virga_run 0 build -t app .
+    misses 2
+}
+
+@test "a rewritten file of the same size and time is noticed" {
+    echo 1 >f
+    touch -d @1000000000 f
+    printf 'FROM tiny\nCOPY f /f\n' >Dockerfile
+    virga build -t app . 2>/dev/null
+    sleep 2.1 # older than what is remembered at all
+    virga build -t app . 2>/dev/null
+    echo 2 >f
+    touch -d @1000000000 f
+    virga build -t app . 2>/dev/null
+    virga_run 0 run app -- cat /f
+    prints 2
+}
+
+@test "a build that failed half-way: its finished instructions hit, in every stage" {
+    printf 'FROM tiny AS a\nRUN echo a >/a\nFROM tiny AS b\nRUN echo b >/b\nFROM tiny\nCOPY --from=a /a /\nCOPY --from=b /b /\nRUN exit 3\n' >Dockerfile
+    virga_run 1 build -t app .
+    virga_run 0 list
+    prints tiny:latest
+    sed -i 's/exit 3/cat \/a \/b/' Dockerfile
+    virga_run 0 build -t app .
+    misses 1
+}
+
+@test "a second build opens no file of the context" {
+    command -v strace >/dev/null || missing strace
+    mkdir -p ctx/{a,b}/{c,d}
+    local d
+    for d in ctx/*/*; do for i in $(seq 100); do echo "$i" >"$d/f$i"; done; done
+    printf 'FROM tiny\nCOPY . /x\nRUN --mount=type=bind,target=/m true\n' >ctx/Dockerfile
+    virga build -t app ctx 2>/dev/null
+    sleep 2.1 # what changed less than 2 s ago is not believed
+    virga build -t app ctx 2>/dev/null
+    strace -f -e trace=open,openat,openat2 -o trace virga build -t app ctx
+    [ "$(grep -c '"\(.*/\)\?f[0-9]*"' trace)" -eq 0 ] || { grep '"\(.*/\)\?f[0-9]*"' trace | head; false; }
+    grep -q '"ctx' trace # that strace saw something
+}
+
+@test "RUN --mount=type=cache: locked waits, private gets another, shared has all" {
+    printf 'FROM tiny\nARG N\nRUN --mount=type=cache,target=/c,sharing=$S sh -c "test ! -e /c/busy && echo alone >/r || echo together >/r; touch /c/busy; sleep 1.5; rm -f /c/busy"\n' >template
+    local s
+    for s in locked private shared; do
+        sed "s/\$S/$s,id=$s/" template >Dockerfile
+        virga build -q -t "$s-1" --build-arg N=1 . >/dev/null &
+        local pid=$!
+        wait_for 20 pgrep -f 'touch /c/busy'
+        sleep 0.3
+        virga build -q -t "$s-2" --build-arg N=2 . >/dev/null
+        wait $pid
+    done
+    [ "$(virga run locked-2 -- cat /r)" = alone ]
+    [ "$(virga run private-2 -- cat /r)" = alone ]
+    [ "$(virga run shared-2 -- cat /r)" = together ]
+    virga_run 0 du --format '{{.Type}} {{.TotalCount}}'
+    prints_like "*Cache Mounts 4*"
+    virga_run 0 prune -a
+    prints_like "*Cache mounts: 4*"
+}
