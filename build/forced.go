@@ -39,7 +39,7 @@ func (s *stage) wrap(ctx context.Context, c *unpriv.Container, snap *snapshot) e
 			return fmt.Errorf("--force=fakeroot: %s: %w", step.Name, err)
 		}
 	}
-	c.Process.Args = d.Wrap(c.Process.Args)
+	c.Process.Args, c.Process.Env = d.Wrap(c.Process.Args, c.Process.Env)
 	return nil
 }
 

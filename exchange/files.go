@@ -187,7 +187,7 @@ func (x *Exchange) Flatten(ctx context.Context, dir string, chain []storage.Tree
 	if err != nil {
 		return nil, err
 	}
-	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, RecordDevices: true, Logger: x.log})
+	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, KeepDev: true, Logger: x.log})
 	if err != nil {
 		return nil, err
 	}

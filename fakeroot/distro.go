@@ -154,7 +154,9 @@ func (d Distribution) Wanted(args []string) bool {
 	return false
 }
 
-// Wrap returns argv under fakeroot(1).
-func (d Distribution) Wrap(argv []string) []string {
-	return append([]string{"fakeroot"}, argv...)
+// Wrap returns argv under fakeroot(1), and the environment for it. The real
+// chown(2), which it tries too and may fail with EPERM, fails with EINVAL where there
+// is one id only; so it must not be tried (fakeroot(1), FAKEROOTDONTTRYCHOWN).
+func (d Distribution) Wrap(argv, env []string) ([]string, []string) {
+	return append([]string{"fakeroot"}, argv...), append(slices.Clip(env), "FAKEROOTDONTTRYCHOWN=1")
 }

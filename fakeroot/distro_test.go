@@ -64,8 +64,11 @@ func TestSteps(t *testing.T) {
 			t.Errorf("%s: part of a word wants fakeroot", k.Name)
 		}
 	}
-	got := Distribution{}.Wrap([]string{"/bin/sh", "-c", "x"})
-	if want := []string{"fakeroot", "/bin/sh", "-c", "x"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("Wrap = %q, want %q", got, want)
+	args, env := Distribution{}.Wrap([]string{"/bin/sh", "-c", "x"}, []string{"A=b"})
+	if want := []string{"fakeroot", "/bin/sh", "-c", "x"}; !reflect.DeepEqual(args, want) {
+		t.Errorf("Wrap = %q, want %q", args, want)
+	}
+	if want := []string{"A=b", "FAKEROOTDONTTRYCHOWN=1"}; !reflect.DeepEqual(env, want) {
+		t.Errorf("Wrap: environment %q, want %q", env, want)
 	}
 }

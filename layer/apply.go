@@ -20,7 +20,7 @@ type rules struct {
 	whiteouts bool   // names beginning with .wh. hide lower layers
 	hiding    bool   // there is a lower layer to hide
 	keepDev   bool   // what is below dev/ is created
-	devices   bool   // devices are recorded, and what is below dev/ is created
+	devices   bool   // what is below dev/ is created, devices recorded
 }
 
 // apply unpacks one archive over what is there.
@@ -114,31 +114,12 @@ func (t *tree) add(ctx context.Context, m *member, r io.Reader, ru rules, fixes 
 	if err := t.clear(parent, base, path); err != nil {
 		return err
 	}
-	if m.device() && !t.real && ru.devices {
-		return t.addDevice(ctx, parent, base, path, m)
-	}
-	if m.device() && !t.real {
+	if m.device() && !t.real && !m.standIn() {
 		fixes.Devices++
 		t.ghosts[path] = true
 		return nil
 	}
 	return t.addNode(ctx, parent, base, path, m, r)
-}
-
-// addDevice makes an empty file with a record of the device that it stands for.
-func (t *tree) addDevice(ctx context.Context, parent *handle, base, path string, m *member) error {
-	f := *m
-	f.kind, f.size = kindFile, 0
-	if err := t.addNode(ctx, parent, base, path, &f, strings.NewReader("")); err != nil {
-		return err
-	}
-	rec := t.table[path]
-	rec.UID, rec.GID, rec.Rdev, rec.Type = m.uid, m.gid, m.rdev, unix.S_IFBLK
-	if m.kind == kindChar {
-		rec.Type = unix.S_IFCHR
-	}
-	t.table[path] = rec
-	return nil
 }
 
 // clear removes what is at path, if anything.

@@ -49,6 +49,13 @@ func special(kind byte, name string) entry {
 	return entry{Header: tar.Header{Typeflag: kind, Name: name, Mode: 0o644, Devmajor: 1, Devminor: 3}}
 }
 
+// nothing is the device 0:0.
+func nothing(name string) entry {
+	e := special(kindChar, name)
+	e.Devmajor, e.Devminor = 0, 0
+	return e
+}
+
 func globalHeader() entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}}
 }
@@ -218,6 +225,9 @@ func describeFile(t testing.TB, path, rel string, st *unix.Stat_t, rec fakeroot.
 	}
 	if rec.HasPerm {
 		line += fmt.Sprintf(" perm %o", rec.Perm)
+	}
+	if rec.Type != 0 {
+		line += fmt.Sprintf(" device %o %d:%d", rec.Type, unix.Major(rec.Rdev), unix.Minor(rec.Rdev))
 	}
 	for k, v := range rec.Xattrs {
 		line += fmt.Sprintf(" %s=%q", k, v)

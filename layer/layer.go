@@ -53,17 +53,17 @@ type Options struct {
 	// KeepOwners makes owners, modes, devices and extended attributes real. It
 	// needs a real root; Unpacked.Owners stays empty.
 	KeepOwners bool
-	// RecordDevices makes device nodes empty files with a record of what they
-	// are, and keeps what is below dev/: for files that are packed again.
-	RecordDevices bool
-	Progress      Progress     // nil: none
-	Logger        *slog.Logger // nil: silent
+	// KeepDev keeps what is below dev/, for files that are packed again. Devices
+	// elsewhere are always kept, as empty files with a record of what they are.
+	KeepDev  bool
+	Progress Progress     // nil: none
+	Logger   *slog.Logger // nil: silent
 }
 
 // Fixes counts what was changed about an archive's members so that an ordinary
 // user can have them.
 type Fixes struct {
-	Devices  int // device nodes, and everything below dev/: not created
+	Devices  int // what is below dev/, and devices 0:0: not created
 	Absolute int // member names and hard link targets whose leading / was dropped
 	Clamped  int // hard link targets that climbed above the root
 	Unnamed  int // members without a name, skipped

@@ -35,6 +35,7 @@ type member struct {
 	sparse bool
 	mtime  unix.Timespec
 	rdev   uint64
+	node   uint32 // S_IFCHR or S_IFBLK of an empty file that stands for a device
 	xattrs map[string]string
 }
 
@@ -49,6 +50,17 @@ const (
 )
 
 func (m *member) device() bool { return m.kind == kindChar || m.kind == kindBlock }
+
+// standIn makes an empty file of a device, which is recorded as what it was
+// (fakeroot.Record). It does not of 0:0, which stands for an absence.
+func (m *member) standIn() bool {
+	if m.kind == kindChar && m.rdev == 0 {
+		return false
+	}
+	m.node = nodeType(m.kind)
+	m.kind, m.size = kindFile, 0
+	return true
+}
 
 // newMember checks a header. It returns nil for one to be skipped.
 func newMember(h *tar.Header, fixes *Fixes) (*member, error) {

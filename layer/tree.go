@@ -326,10 +326,13 @@ func (t *tree) record(path string, m *member, xattrs map[string][]byte) {
 		return
 	}
 	rec := fakeroot.Record{UID: m.uid, GID: m.gid, Xattrs: xattrs}
+	if m.node != 0 {
+		rec.Type, rec.Rdev = m.node, m.rdev
+	}
 	if m.kind != kindSymlink && fakeroot.Widen(m.mode, m.kind == kindDir) != m.mode {
 		rec.Perm, rec.HasPerm = m.mode, true
 	}
-	if rec.UID == 0 && rec.GID == 0 && !rec.HasPerm && len(xattrs) == 0 && !t.all {
+	if rec.UID == 0 && rec.GID == 0 && !rec.HasPerm && rec.Type == 0 && len(xattrs) == 0 && !t.all {
 		delete(t.table, path)
 		return
 	}

@@ -36,7 +36,7 @@ func Unpack(ctx context.Context, dir string, blobs []Blob, opts Options) (*Unpac
 	defer streams.close()
 	for i, b := range blobs {
 		s := streams.next(ctx)
-		ru := rules{into: ".", whiteouts: true, hiding: i > 0, devices: opts.RecordDevices}
+		ru := rules{into: ".", whiteouts: true, hiding: i > 0, devices: opts.KeepDev}
 		err := u.layer(ctx, t, s, b, ru)
 		s.close()
 		if err != nil {

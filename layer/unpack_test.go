@@ -72,11 +72,14 @@ func TestUnpackFixups(t *testing.T) {
 			layers: [][]entry{{file("a", "").owner(1, 1), file("b", "").owner(2, 2), dir("d").owner(3, 3), file("d/x", "").owner(4, 4)},
 				{file("a", ""), file("b", "").owner(5, 5), wh(".wh.d")}},
 			want: []string{`file a 644 ""`, `file b 644 "" owner 5:5`}},
-		{name: "devices are counted, not created",
-			layers: [][]entry{{special(kindChar, "null"), special(kindBlock, "a/disk"), special(kindFifo, "fifo")}},
-			want:   []string{"dir a 755", "fifo fifo 644"}, fixes: Fixes{Devices: 2}},
-		{name: "a device replaces what was there, and links to it go too",
-			layers: [][]entry{{file("n", "old"), file("l", "old")}, {special(kindChar, "n"), hard("l", "n")}},
+		{name: "devices are recorded",
+			layers: [][]entry{{special(kindChar, "null").owner(0, 5), special(kindBlock, "a/disk"), special(kindFifo, "fifo")}},
+			want:   []string{"dir a 755", `file a/disk 644 "" device 60000 1:3`, "fifo fifo 644", `file null 644 "" owner 0:5 device 20000 1:3`}},
+		{name: "a device replaces what was there, links to it do too, and a file replaces it",
+			layers: [][]entry{{file("n", "old"), file("l", "old"), special(kindChar, "f")}, {special(kindChar, "n"), hard("l", "n"), file("f", "x")}},
+			want:   []string{`file f 644 "x"`, `file l 644 "" device 20000 1:3`, "hard n = l"}},
+		{name: "a device 0:0 is nothing, and links to it are not either",
+			layers: [][]entry{{file("n", "old"), file("l", "old")}, {nothing("n"), hard("l", "n")}},
 			fixes:  Fixes{Devices: 2}},
 		{name: "nothing is created below dev",
 			layers: [][]entry{{dir("dev"), dir("dev/pts"), file("dev/f", "x"), sym("dev/fd", "/proc/self/fd"), hard("l", "dev/f")}},
@@ -372,12 +375,12 @@ func TestUnpackLarge(t *testing.T) {
 }
 
 // A device that is only recorded is packed as the device it was.
-func TestRecordDevices(t *testing.T) {
+func TestKeepDev(t *testing.T) {
 	a := newArena(t)
 	layers := blobs(t, []entry{
 		dir("dev"), special(kindChar, "dev/null").mode(0o666).owner(0, 3), special(kindBlock, "disk").mode(0o600), hard("dev/same", "dev/null"),
 	}, []entry{file("disk", "now a file"), special(kindChar, "x").mode(0o644)})
-	u, err := Unpack(t.Context(), a.root, layers, Options{RecordDevices: true})
+	u, err := Unpack(t.Context(), a.root, layers, Options{KeepDev: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,8 +36,9 @@ type builder interface {
 	keep(ctx context.Context, j job) error
 }
 
-// timeLimit bounds one command. The slowest case takes a few seconds.
-const timeLimit = 3 * time.Minute
+// timeLimit bounds one command. The slowest case takes a few seconds, an
+// installation of packages a minute.
+const timeLimit = 15 * time.Minute
 
 // command runs a program and returns all it says.
 func command(ctx context.Context, dir string, env []string, as *syscall.Credential, args ...string) (string, error) {

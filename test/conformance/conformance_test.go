@@ -13,8 +13,12 @@
 // github.com/moby/buildkit/cmd/buildkitd@v0.34.2, buildctl alike, and Debian's
 // runc.
 //
+// Another test, TestTruth, installs Debian packages under emulated root and as
+// real root, and compares what was pushed.
+//
 // The tests run if $VIRGA_CONFORMANCE names the virga binary; make conformance
-// sees to the rest. No network is used but the loopback interface.
+// sees to the rest. No network is used but the loopback interface, and by
+// TestTruth, Debian's mirror.
 package conformance
 
 import (

@@ -20,7 +20,7 @@ type node struct {
 	kind       byte // as tar has it: '0' file, '1' never, '2' link, '3' '4' device, '5' directory, '6' fifo
 	mode       int64
 	uid, gid   int
-	text       string // contents, link target, or device number
+	text       string // contents in short, link target, or device number
 	attributes string
 }
 
@@ -109,11 +109,10 @@ func (t tree) add(name string, h *tar.Header, r io.Reader, lower tree) error {
 	switch h.Typeflag {
 	case tar.TypeReg, 0:
 		n.kind = tar.TypeReg
-		b, err := io.ReadAll(r)
-		if err != nil {
+		var err error
+		if n.text, err = abbreviate(r); err != nil {
 			return err
 		}
-		n.text = string(b)
 	case tar.TypeSymlink:
 		n.text, n.mode = h.Linkname, 0o777
 	case tar.TypeChar, tar.TypeBlock:
@@ -146,7 +145,7 @@ func (t tree) list() map[string]string {
 		line := fmt.Sprintf("%s %04o %d:%d%s", kinds[n.kind], n.mode, n.uid, n.gid, n.attributes)
 		switch n.kind {
 		case tar.TypeReg:
-			line += " " + abbreviate(n.text)
+			line += " " + n.text
 		case tar.TypeSymlink:
 			line += " -> " + n.text
 		case tar.TypeChar, tar.TypeBlock:
@@ -163,9 +162,16 @@ func (t tree) list() map[string]string {
 }
 
 // abbreviate is the text, or its digest if it is long or not text.
-func abbreviate(s string) string {
-	if len(s) <= 400 && utf8.ValidString(s) {
-		return fmt.Sprintf("%q", s)
+func abbreviate(r io.Reader) (string, error) {
+	head, err := io.ReadAll(io.LimitReader(r, 401))
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("%d bytes %x", len(s), sha256.Sum256([]byte(s)))
+	if len(head) <= 400 && utf8.Valid(head) {
+		return fmt.Sprintf("%q", head), nil
+	}
+	h := sha256.New()
+	h.Write(head)
+	n, err := io.Copy(h, r)
+	return fmt.Sprintf("%d bytes %x", int64(len(head))+n, h.Sum(nil)), err
 }
