@@ -17,7 +17,7 @@ import (
 
 // runAdd is COPY from the context that also fetches URLs and git
 // repositories, and unpacks local archives.
-func (s *stage) runAdd(ctx context.Context, in *parser.Add, step Step) error {
+func (s *stage) runAdd(ctx context.Context, in *parser.Add, step *Step) error {
 	from, err := s.origin(ctx, "")
 	if err != nil {
 		return err

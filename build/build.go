@@ -37,9 +37,13 @@ type Bases interface {
 	Flatten(ctx context.Context, dir string, chain []storage.TreeID) (fakeroot.Table, error)
 }
 
-// Reporter hears how a build goes on. Calls come from several goroutines.
+// Reporter hears how a build goes on. Calls come from several goroutines. Each
+// step that has begun is done at some time, and has started before if it did
+// not fail earlier.
 type Reporter interface {
-	// Started tells that an instruction is about to be worked on.
+	// Begun tells that an instruction is looked at; its flag is not known yet.
+	Begun(Step)
+	// Started tells what becomes of it: its flag is known.
 	Started(Step)
 	// Done tells how it ended; err is nil on success.
 	Done(Step, error)
@@ -47,12 +51,12 @@ type Reporter interface {
 
 // Step is one instruction of one stage on its way.
 type Step struct {
+	ID    int    // 1 and up, of one build
 	Stage int    // number of the stage
 	Name  string // of the stage, or ""
 	Line  int    // in the Dockerfile
 	Text  string // the instruction on one line, variables replaced for display
 	Flag  byte   // '*' result taken from the cache, '.' computed, ' ' nothing to compute
-	Time  time.Duration
 }
 
 // Options are a build's inputs. The required ones are the arguments of Build.
@@ -76,9 +80,10 @@ type Options struct {
 	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image, and files of the context have this one
 	Flat       bool       // keep the image as one tree, too
 	HostEnv    []string   // the caller's environment, for pass-through variables
-	Output     io.Writer  // what RUN commands print; nil: nowhere
 	Report     Reporter   // nil: nobody
-	Log        *slog.Logger
+	// Output is where what a step's commands print goes; nil: nowhere.
+	Output func(Step) io.Writer
+	Log    *slog.Logger
 }
 
 // NamedContext is a --build-context: a directory, or an image if Root is nil.
@@ -128,6 +133,7 @@ type builder struct {
 	ctxSrc *source // the context, opened on first use
 	tokens chan struct{}
 	snaps  atomic.Int64 // snapshots made, for their names
+	ids    atomic.Int64 // steps begun
 
 	mu    sync.Mutex
 	roots []*inroot.Root // closed at the end
@@ -149,7 +155,7 @@ func newBuilder(ctx context.Context, store *storage.Store, bases Bases, f *parse
 		o.Jobs = runtime.NumCPU()
 	}
 	if o.Output == nil {
-		o.Output = io.Discard
+		o.Output = func(Step) io.Writer { return io.Discard }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -25,7 +25,7 @@ type copyKey struct {
 // errNoContext is the answer to COPY in a build without context.
 var errNoContext = errors.New("there is no build context to copy from: the Dockerfile came on standard input")
 
-func (s *stage) runCopy(ctx context.Context, in *parser.Copy, step Step) error {
+func (s *stage) runCopy(ctx context.Context, in *parser.Copy, step *Step) error {
 	from, err := s.origin(ctx, in.From.Text)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func heredocFiles(docs []*parser.Heredoc) ([]inlineFile, error) {
 }
 
 // place carries out a placement.
-func (s *stage) place(ctx context.Context, p placement, step Step) (err error) {
+func (s *stage) place(ctx context.Context, p placement, step *Step) (err error) {
 	defer func() { err = errors.Join(err, p.from.close(ctx)) }()
 	if p.files, err = heredocFiles(p.paths.Files); err != nil {
 		return err

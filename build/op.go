@@ -18,7 +18,7 @@ import (
 
 // op is one change of a stage's file system.
 type op struct {
-	step Step
+	step *Step
 	// what identifies the change and all it reads, besides the state it
 	// starts from; marshalled to JSON for the key.
 	what func(ctx context.Context) (any, error)
@@ -72,12 +72,11 @@ func baseKey(c *image.Config, real bool) string {
 }
 
 // apply takes the state after o from the cache, or makes it.
-func (s *stage) apply(ctx context.Context, o op) (err error) {
+func (s *stage) apply(ctx context.Context, o op) error {
 	b := s.b
-	start := time.Now()
 	o.step.Flag = '.'
 	if s.missed {
-		s.report(o.step)
+		b.started(o.step)
 		s.history(o.text, false)
 		return nil
 	}
@@ -115,7 +114,6 @@ func (s *stage) apply(ctx context.Context, o op) (err error) {
 	}
 	defer release()
 	b.started(o.step)
-	defer func() { o.step.Time = time.Since(start); b.finished(o.step, err) }()
 	if st, err = s.compute(ctx, key, o); err != nil {
 		return err
 	}
@@ -123,11 +121,10 @@ func (s *stage) apply(ctx context.Context, o op) (err error) {
 	return s.advance(key, st, o.text)
 }
 
-func (s *stage) hit(key string, st *storage.State, o op) (err error) {
+func (s *stage) hit(key string, st *storage.State, o op) error {
 	o.step.Flag = '*'
 	s.plain = nil
 	s.b.started(o.step)
-	defer func() { s.b.finished(o.step, err) }()
 	return s.advance(key, st, o.text)
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -36,7 +37,7 @@ type rsyncKey struct {
 }
 
 // runRsync copies from the context with the host's rsync(1).
-func (s *stage) runRsync(ctx context.Context, in *parser.Rsync, step Step) error {
+func (s *stage) runRsync(ctx context.Context, in *parser.Rsync, step *Step) error {
 	from, err := s.origin(ctx, "")
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func (s *stage) runRsync(ctx context.Context, in *parser.Rsync, step Step) error
 			return key, nil
 		},
 		do: func(ctx context.Context, snap *snapshot) (fakeroot.Table, error) {
-			return s.rsync(ctx, rsync, append(args, sources...), key.Dest, snap)
+			return s.rsync(ctx, rsync, append(args, sources...), key.Dest, snap, s.b.Output(*step))
 		},
 	})
 }
@@ -104,7 +105,7 @@ func (s *source) rsyncSource(ctx context.Context, arg string) ([]string, string,
 
 // rsync runs the program with the context as its directory. The destination is
 // resolved inside the image first: rsync would follow its links on the host.
-func (s *stage) rsync(ctx context.Context, program string, args []string, dest string, snap *snapshot) (fakeroot.Table, error) {
+func (s *stage) rsync(ctx context.Context, program string, args []string, dest string, snap *snapshot, out io.Writer) (fakeroot.Table, error) {
 	c := &copier{dst: snap.root, real: s.b.Chroot, placed: fakeroot.Table{}}
 	parent, err := c.ensureDir(path.Dir(strings.TrimSuffix(dest, "/")))
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *stage) rsync(ctx context.Context, program string, args []string, dest s
 	}
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, append(append([]string{}, args...), target)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = s.b.Context.Name(), s.b.Output, &stderr
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.b.Context.Name(), out, &stderr
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, oneLine(stderr.String(), 300))
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"virga/emulate"
 	"virga/fakeroot"
@@ -47,16 +47,13 @@ func (e *RunError) Error() string {
 
 // Hint names a likely cause.
 func (e *RunError) Hint() string {
-	if e.Status.Signal == unix.SIGKILL {
-		return "killed: out of memory, or a limit of the batch job?"
-	}
 	if !e.Forced && e.Status.Code != 0 {
 		return "root is not emulated (--force=none); if the command changes owners or installs packages, leave that option out"
 	}
 	return ""
 }
 
-func (s *stage) runRun(ctx context.Context, in *parser.Run, step Step) (err error) {
+func (s *stage) runRun(ctx context.Context, in *parser.Run, step *Step) (err error) {
 	if err := unsupported(in); err != nil {
 		return err
 	}
@@ -82,7 +79,11 @@ func (s *stage) runRun(ctx context.Context, in *parser.Run, step Step) (err erro
 			if err := mounts.prepare(ctx, snap); err != nil {
 				return nil, err
 			}
-			return nil, s.execute(ctx, key, snap, mounts)
+			err = s.execute(ctx, key, snap, mounts, s.b.Output(*step))
+			if failed(err) {
+				err = s.keep(ctx, err, key, in.String())
+			}
+			return nil, err
 		},
 	}
 	if len(in.Mounts) > 0 && !mounts.fromContext() {
@@ -93,6 +94,13 @@ func (s *stage) runRun(ctx context.Context, in *parser.Run, step Step) (err erro
 		o.alias = alias
 	}
 	return s.apply(ctx, o)
+}
+
+// failed reports whether the command itself is what is wrong.
+func failed(err error) bool {
+	var run *RunError
+	var exec *unpriv.ExecError
+	return errors.As(err, &run) || errors.As(err, &exec)
 }
 
 // unsupported refuses what cannot be honoured, rather than leave it out.
@@ -138,7 +146,7 @@ func (s *stage) inject(in *parser.Run, args []string) ([]string, bool) {
 }
 
 // execute runs the command in the snapshot.
-func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts *runMounts) error {
+func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts *runMounts, out io.Writer) error {
 	user, err := lookupUser(snap.root, key.User)
 	if err != nil {
 		return err
@@ -158,7 +166,7 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts 
 		Root: snap.root.Name(), Chroot: s.b.Chroot, NoNetwork: key.Network == "none",
 		Process: specs.Process{Args: key.Args, Env: env, Cwd: path.Join("/", key.Dir), User: specs.User{UID: user.uid, GID: user.gid, AdditionalGids: user.groups}},
 		Mounts:  slices.Concat(unpriv.BuildMounts(), binds, mounts.mounts),
-		Stdout:  s.b.Output, Stderr: s.b.Output,
+		Stdout:  out, Stderr: out,
 	}
 	if key.Script != "" {
 		m, err := s.scriptMount(snap, key.Script)

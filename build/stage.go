@@ -70,15 +70,18 @@ func (s *stage) run(ctx context.Context) error {
 
 // begin takes over what FROM names.
 func (s *stage) begin(ctx context.Context) (err error) {
-	step := s.step(s.from, s.from)
-	s.b.started(step)
-	defer func() { s.b.finished(step, err) }()
 	name := s.b.from[s.num]
+	var other *stage
 	if n, ok := s.b.graph.byName(name, s.num, false); ok && !s.b.named(name) {
-		other := s.b.stages[n]
+		other = s.b.stages[n]
 		if err := other.start(ctx); err != nil {
 			return err
 		}
+	}
+	step := s.begun(s.from, s.from)
+	s.b.started(step)
+	defer func() { s.b.finished(step, err) }()
+	if other != nil {
 		s.inherit(other)
 		s.scope.inherit(other.scope)
 		s.missed = other.missed
@@ -156,14 +159,16 @@ func (s *stage) triggers(ctx context.Context) error {
 }
 
 // instruction expands and carries out one instruction.
-func (s *stage) instruction(ctx context.Context, raw parser.Instruction) error {
+func (s *stage) instruction(ctx context.Context, raw parser.Instruction) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if a, ok := raw.(*parser.Arg); ok {
 		unset, err := s.scope.declare(a, s.set.Env)
 		s.b.warnUnset(raw, unset)
-		s.report(s.step(raw, raw))
+		step := s.begun(raw, raw)
+		s.b.started(step)
+		s.b.finished(step, err)
 		return err
 	}
 	in, unset, err := raw.Expand(s.scope.lookup(s.set.Env))
@@ -171,7 +176,28 @@ func (s *stage) instruction(ctx context.Context, raw parser.Instruction) error {
 		return err
 	}
 	s.b.warnUnset(raw, unset)
-	step := s.step(raw, in)
+	if err := s.await(ctx, in); err != nil {
+		return err
+	}
+	step := s.begun(raw, in)
+	defer func() { s.b.finished(step, err) }()
+	return s.carryOut(ctx, in, step)
+}
+
+// await waits for the stages that an instruction names, so that its own time
+// is what is told of it.
+func (s *stage) await(ctx context.Context, in parser.Instruction) error {
+	for _, name := range references(in) {
+		if n, ok := s.b.graph.byName(name, s.num, true); ok && !s.b.named(name) && n != s.num {
+			if err := s.b.stages[n].start(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stage) carryOut(ctx context.Context, in parser.Instruction, step *Step) error {
 	switch in := in.(type) {
 	case *parser.Run:
 		return s.runRun(ctx, in, step)
@@ -191,33 +217,33 @@ func (s *stage) instruction(ctx context.Context, raw parser.Instruction) error {
 	if _, err := s.set.configure(in); err != nil {
 		return err
 	}
+	s.b.started(step)
 	s.history(historyText(&s.set, in), true)
-	s.report(step)
 	return nil
 }
 
-func (s *stage) step(raw, shown parser.Instruction) Step {
-	return Step{Stage: s.num, Name: s.ast.Name(), Line: raw.Pos().Line, Text: oneLine(shown.String(), 400), Flag: ' '}
+// begun makes the step of an instruction and tells of it. shown is the
+// instruction with its variables replaced.
+func (s *stage) begun(raw, shown parser.Instruction) *Step {
+	step := &Step{ID: int(s.b.ids.Add(1)), Stage: s.num, Name: s.ast.Name(), Line: raw.Pos().Line, Text: oneLine(shown.String(), 400), Flag: ' '}
+	if s.b.Report != nil {
+		s.b.Report.Begun(*step)
+	}
+	return step
 }
 
-// report tells of a step that takes no time.
-func (s *stage) report(step Step) {
-	s.b.started(step)
-	s.b.finished(step, nil)
-}
-
-func (b *builder) started(step Step) {
+func (b *builder) started(step *Step) {
 	if b.Report != nil {
-		b.Report.Started(step)
+		b.Report.Started(*step)
 	}
 }
 
-func (b *builder) finished(step Step, err error) {
+func (b *builder) finished(step *Step, err error) {
 	b.mu.Lock()
 	b.steps++
 	b.mu.Unlock()
 	if b.Report != nil {
-		b.Report.Done(step, err)
+		b.Report.Done(*step, err)
 	}
 }
 

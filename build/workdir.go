@@ -13,7 +13,7 @@ type workdirKey struct{ Op, Dir, User string }
 
 // runWorkdir sets the working directory and makes it, owned by USER, if it
 // does not exist.
-func (s *stage) runWorkdir(ctx context.Context, in *parser.Workdir, step Step) error {
+func (s *stage) runWorkdir(ctx context.Context, in *parser.Workdir, step *Step) error {
 	dir := workdir(s.set.WorkingDir, in.Path.Text)
 	s.set.WorkingDir = dir
 	if path.IsAbs(in.Path.Text) {

@@ -17,14 +17,15 @@ import (
 // State is what an instruction gave, found again by a key that names all that
 // went into it.
 type State struct {
-	Key         string    `json:"key"`                   // 8 to 128 letters, digits, - and _
-	Parent      string    `json:"parent,omitempty"`      // key of the state before it
-	Chain       []TreeID  `json:"chain"`                 // bottom first, all of them
-	Alias       string    `json:"alias,omitempty"`       // key of the state that this record only leads to
-	Stage       string    `json:"stage,omitempty"`       // name of the stage that made it, for people
-	Instruction string    `json:"instruction,omitempty"` // for people
-	Created     time.Time `json:"created"`
-	BootID      string    `json:"bootID,omitempty"`
+	Key         string          `json:"key"`                   // 8 to 128 letters, digits, - and _
+	Parent      string          `json:"parent,omitempty"`      // key of the state before it
+	Chain       []TreeID        `json:"chain"`                 // bottom first, all of them
+	Alias       string          `json:"alias,omitempty"`       // key of the state that this record only leads to
+	Stage       string          `json:"stage,omitempty"`       // name of the stage that made it, for people
+	Instruction string          `json:"instruction,omitempty"` // for people
+	Kept        json.RawMessage `json:"kept,omitempty"`        // of a state that is no result: what the caller keeps with it
+	Created     time.Time       `json:"created"`
+	BootID      string          `json:"bootID,omitempty"`
 
 	LastUsed time.Time `json:"-"` // the record's mtime, see useEvery
 }
@@ -192,4 +193,32 @@ func (s *Store) eachState(ctx context.Context, f func(path string) error) error 
 		}
 	}
 	return nil
+}
+
+// FindStates lists the states whose keys begin with prefix, 4 digits or more,
+// in no order.
+func (s *Store) FindStates(ctx context.Context, prefix string) ([]State, error) {
+	if len(prefix) < 4 || strings.Trim(prefix, "0123456789abcdef") != "" {
+		return nil, nil
+	}
+	files, err := os.ReadDir(s.path(cacheDir, prefix[:2]))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("find state: %w", cause(err))
+	}
+	var all []State
+	for _, e := range files {
+		key, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		st, err := s.GetState(key)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *st)
+	}
+	return all, ctx.Err()
 }

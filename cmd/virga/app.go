@@ -24,8 +24,15 @@ func run(ctx context.Context, env *environment, args []string) int {
 	default:
 		err = app.RunContext(ctx, in.argv)
 	}
+	if env.show != nil {
+		env.show.clear()
+	}
 	env.report(ctx, err)
-	return exitCode(err)
+	code := exitCode(err)
+	if env.show != nil {
+		env.show.end(code)
+	}
+	return code
 }
 
 // newApp describes the command line. Parsing errors come from normalize, so

@@ -221,16 +221,10 @@ func buildImage(ctx context.Context, env *environment, store *storage.Store, x *
 	if err != nil {
 		return err
 	}
-	quiet := env.globals.verbosity < 0
-	out := &tailWriter{limit: 64 << 10}
-	if quiet {
-		opts.Output = out
-	}
+	env.show.begin("build " + o.context)
 	res, err := build.Build(ctx, store, x, in.file, opts)
+	env.show.clear()
 	if err != nil {
-		if quiet && ctx.Err() == nil {
-			out.writeTo(env.stderr)
-		}
 		return err
 	}
 	if o.dryRun {
@@ -265,8 +259,8 @@ func reportBuild(env *environment, o buildOptions, tags []image.Reference, res *
 func (o buildOptions) options(env *environment, in *buildInput) (build.Options, error) {
 	b := build.Options{
 		Context: in.context.Root, Named: in.named, Dockerfile: in.relative, DryRun: o.dryRun, Tags: o.tags, Args: o.args, Labels: o.labels, Target: o.target,
-		Platform: env.globals.platform, Chroot: o.chroot, Jobs: o.jobs, HostEnv: os.Environ(), Output: env.stderr,
-		Report: &steps{env: env}, Log: env.log,
+		Platform: env.globals.platform, Chroot: o.chroot, Jobs: o.jobs, HostEnv: os.Environ(),
+		Report: env.show, Output: env.show.output, Log: env.log,
 	}
 	switch env.globals.cache {
 	case cacheOff:

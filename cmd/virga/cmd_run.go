@@ -23,6 +23,7 @@ type runOptions struct {
 	image      string   // name in storage, or directory, as given
 	command    []string // empty: the image's ENTRYPOINT and CMD
 	shell      bool     // command shell: the image's SHELL
+	state      string   // shell --state: instead of an image
 	binds      []bind
 	cd         string // "" is the image's WORKDIR
 	vars       []orderedOption
@@ -82,6 +83,10 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 		return err
 	}
 	o.image = c.Args().First()
+	return o.readOptions(env, c)
+}
+
+func (o *runOptions) readOptions(env *environment, c *cli.Context) error {
 	o.cd = c.String("cd")
 	o.write, o.writeFake, o.home = c.Bool("write"), c.Bool("write-fake"), c.Bool("home")
 	if c.IsSet("entrypoint") {
@@ -160,7 +165,7 @@ func runImage(ctx context.Context, env *environment, o *runOptions) error {
 
 // locate finds the image: a name in storage wins over a directory.
 func (o *runOptions) locate(ctx context.Context, env *environment) (_ *unpriv.Image, _ *image.RunConfig, done func(), err error) {
-	if strings.HasPrefix(o.image, "/") || strings.HasPrefix(o.image, ".") {
+	if o.state == "" && strings.HasPrefix(o.image, "/") || strings.HasPrefix(o.image, ".") {
 		return o.directory(env)
 	}
 	store, err := env.openStorage(ctx)
@@ -168,12 +173,18 @@ func (o *runOptions) locate(ctx context.Context, env *environment) (_ *unpriv.Im
 		return nil, nil, nil, err
 	}
 	done = func() { env.closeStorage(store) }
-	im, config, err := o.stored(ctx, store)
+	var im *unpriv.Image
+	var config *image.RunConfig
+	if o.state != "" {
+		im, config, err = o.kept(ctx, env, store)
+	} else {
+		im, config, err = o.stored(ctx, store)
+	}
 	if err == nil {
 		return im, config, done, nil
 	}
 	done()
-	if fi, serr := os.Stat(env.abs(o.image)); errors.Is(err, storage.ErrNotFound) && serr == nil && fi.IsDir() {
+	if fi, serr := os.Stat(env.abs(o.image)); o.state == "" && errors.Is(err, storage.ErrNotFound) && serr == nil && fi.IsDir() {
 		return o.directory(env)
 	}
 	return nil, nil, nil, err

@@ -19,8 +19,10 @@ type environment struct {
 	uid       int    // effective user
 
 	log     *slog.Logger
-	logFile *os.File // nil: none
+	logFile *os.File     // nil: none
+	fileLog *slog.Logger // of logFile alone; nil: none
 	globals globals
+	show    *display // nil until the options are read
 }
 
 // processEnvironment is the environment of the real process. A working

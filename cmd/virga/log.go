@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"virga/progress"
 )
 
 // debugVerbosity is the verbosity of --debug, and of -vv.
@@ -43,8 +45,11 @@ type lineHandler struct {
 	w       io.Writer
 	level   slog.Level
 	festoon bool // put time and process id before each line
-	attrs   string
-	group   string
+	colour  bool
+	// emit takes the record instead of w, without festoon and level; nil: w does.
+	emit  func(l slog.Level, text string)
+	attrs string
+	group string
 }
 
 func newLineHandler(w io.Writer, level slog.Level, festoon bool) *lineHandler {
@@ -55,28 +60,47 @@ func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >
 
 func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
-	if h.festoon {
-		fmt.Fprintf(&b, "%s %d ", r.Time.Format(time.RFC3339), os.Getpid())
-	}
-	switch {
-	case r.Level >= slog.LevelError:
-		b.WriteString("virga: error: ")
-	case r.Level >= slog.LevelWarn:
-		b.WriteString("virga: warning: ")
-	case r.Level < slog.LevelInfo:
-		b.WriteString("virga: debug: ")
-	}
 	b.WriteString(r.Message)
 	b.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		appendAttr(&b, h.group, a)
 		return true
 	})
-	b.WriteByte('\n')
+	text := progress.CleanLines(b.String())
+	if h.emit != nil {
+		h.emit(r.Level, text)
+		return nil
+	}
+	prefix := h.prefix(r.Level)
+	if h.festoon {
+		prefix = fmt.Sprintf("%s %d %s", r.Time.Format(time.RFC3339), os.Getpid(), prefix)
+	}
+	// What follows a line break is set in, so that no line from outside looks
+	// like one of ours.
+	text = prefix + strings.ReplaceAll(text, "\n", "\n  ") + "\n"
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := io.WriteString(h.w, b.String())
+	_, err := io.WriteString(h.w, text)
 	return err
+}
+
+// prefix is what a line of a level begins with.
+func (h *lineHandler) prefix(l slog.Level) string {
+	word, code := "", "1;31"
+	switch {
+	case l >= slog.LevelError:
+		word = "error:"
+	case l >= slog.LevelWarn:
+		word, code = "warning:", "33"
+	case l < slog.LevelInfo:
+		word, code = "debug:", "2"
+	default:
+		return ""
+	}
+	if h.colour {
+		word = "\x1b[" + code + "m" + word + "\x1b[0m"
+	}
+	return "virga: " + word + " "
 }
 
 func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -146,12 +170,17 @@ func (t teeHandler) WithGroup(name string) slog.Handler {
 	return out
 }
 
-// openLog points env.log at standard error and, if one is named, the log file.
+// openLog sets up the display, and points env.log at it and, if one is named,
+// at the log file. That gets what a display of lines shows, whatever is shown
+// on standard error, and what commands print.
 func (env *environment) openLog() error {
 	level := logLevel(env.globals.verbosity)
-	festoon := env.getenv("CH_LOG_FESTOON") != ""
-	console := newLineHandler(env.stderr, level, festoon)
+	env.show = env.newDisplay()
+	console := env.show.logHandler(env, level, env.getenv("CH_LOG_FESTOON") != "")
 	env.log = slog.New(console)
+	if env.show.plain {
+		env.show.sinks = append(env.show.sinks, env.lines(slog.New(console), env.stderr))
+	}
 	name := env.globals.logFile
 	for _, key := range []string{"VIRGA_LOG_FILE", "CH_LOG_FILE"} {
 		if name == "" {
@@ -166,8 +195,16 @@ func (env *environment) openLog() error {
 		return fmt.Errorf("open log file: %w", err)
 	}
 	env.logFile = f
-	env.log = slog.New(teeHandler{console, newLineHandler(f, level, true)})
+	file := newLineHandler(f, level, true)
+	env.log = slog.New(teeHandler{console, file})
+	env.fileLog = slog.New(file)
+	env.show.sinks = append(env.show.sinks, env.lines(env.fileLog, nil))
 	return nil
+}
+
+// lines is a display of lines in a log.
+func (env *environment) lines(log *slog.Logger, commands io.Writer) *progress.Lines {
+	return &progress.Lines{Line: func(s string) { log.Info(s) }, Detail: func(s string) { log.Debug(s) }, Commands: commands}
 }
 
 func (env *environment) closeLog() {
@@ -177,5 +214,5 @@ func (env *environment) closeLog() {
 	if err := env.logFile.Close(); err != nil {
 		fmt.Fprintf(env.stderr, "virga: warning: close log file: %v\n", err)
 	}
-	env.logFile = nil
+	env.logFile, env.fileLog = nil, nil
 }

@@ -111,9 +111,8 @@ func (env *environment) withExchange(ctx context.Context, opts exchange.Options,
 		defer env.boundCache(ctx, *limit)
 	}
 	defer env.closeStorage(store)
-	show := env.newTransfers()
-	defer show.close()
-	client, err := env.registryClient(show)
+	defer env.show.clear()
+	client, err := env.registryClient(env.show)
 	if err != nil {
 		return err
 	}
@@ -137,6 +136,7 @@ func (env *environment) promptCredential(host, user string) (registry.Credential
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return registry.Credential{}, errNoTerminal
 	}
+	defer env.show.pause()()
 	if user == "" {
 		fmt.Fprintf(env.stderr, "Username for %s: ", host)
 		if _, err := fmt.Fscanln(f, &user); err != nil {

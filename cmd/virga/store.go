@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"virga/progress"
 	"virga/storage"
 )
 
@@ -84,17 +85,8 @@ func shortID(d digest.Digest) string {
 	return hex[:min(12, len(hex))]
 }
 
-// humanSize writes a number of bytes with three digits and a decimal unit, as
-// docker does.
-func humanSize(n int64) string {
-	size, units := float64(n), []string{"B", "kB", "MB", "GB", "TB", "PB"}
-	i := 0
-	for size >= 999.5 && i < len(units)-1 {
-		size /= 1000
-		i++
-	}
-	return fmt.Sprintf("%.3g%s", size, units[i])
-}
+// humanSize writes a number of bytes for people.
+func humanSize(n int64) string { return progress.Bytes(n) }
 
 // layersOf are the layers of an image, bottom first, with the bytes of files
 // each one holds, or -1 if only the sum of several is known.

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"io"
-	"sync"
-)
+import "sync"
 
 // tailWriter keeps the last bytes written to it.
 type tailWriter struct {
@@ -22,8 +19,8 @@ func (t *tailWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (t *tailWriter) writeTo(w io.Writer) {
+func (t *tailWriter) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w.Write(t.b[max(0, len(t.b)-t.limit):]) // to standard error: nothing to do if it fails
+	return string(t.b[max(0, len(t.b)-t.limit):])
 }

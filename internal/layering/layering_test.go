@@ -20,6 +20,7 @@ var layers = map[string]int{
 	"virga/unpriv":        0,
 	"virga/layer/inflate": 0,
 	"virga/emulate":       1,
+	"virga/progress":      0,
 	"virga/layer":         1,
 	"virga/registry":      1,
 	"virga/archive":       1,
@@ -32,7 +33,7 @@ var layers = map[string]int{
 // "/" stands for everything below it.
 var homes = map[string][]string{
 	"github.com/urfave/cli/":                   {"virga/cmd/virga"},
-	"github.com/vbauerster/mpb/":               {"virga/cmd/virga"},
+	"github.com/mattn/go-runewidth":            {"virga/progress"},
 	"golang.org/x/term":                        {"virga/cmd/virga"},
 	"github.com/google/go-containerregistry/":  {"virga/registry"},
 	"github.com/containers/storage/":           {"virga/storage"},

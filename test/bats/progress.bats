@@ -1,0 +1,178 @@
+# What the user sees of long work: live lines, plain lines, JSON, log files,
+# and the end of a build that fails.
+load common
+setup() {
+    common_setup
+    tiny
+    T="tmux -L virga-$BATS_TEST_NUMBER-$$ -f /dev/null"
+}
+teardown() { $T kill-server 2>/dev/null || true; }
+
+# terminal COLUMNS ROWS COMMAND runs it in a terminal.
+terminal() {
+    $T new-session -d -x "$1" -y "$2" "env PS1='$ ' LANG=C.UTF-8 sh"
+    $T send-keys "clear; $3; echo ended=\$?" Enter
+}
+
+# screen TEXT... waits until the terminal shows all of them, and leaves what it
+# shows in $screen.
+screen() {
+    local text n
+    for ((n = 0; n < 300; n++)); do
+        screen=$($T capture-pane -p -S - | sed 's/ *$//')
+        for text; do [[ $screen == *"$text"* ]] || { sleep 0.1; continue 2; }; done
+        return 0
+    done
+    printf 'the terminal never showed: %s\n%s\n' "$*" "$screen"
+    return 1
+}
+
+# gated is a Dockerfile whose RUN waits for the file go in the context's mount.
+gated() {
+    dockerfile <<'END'
+FROM tiny AS base
+RUN echo first; echo "second 漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字"; \
+    while ! [ -e /gate/go ]; do sleep 0.1; done; echo third
+COPY Dockerfile /
+END
+    mkdir -p gate
+}
+
+@test "a terminal: running steps with time and last lines, then a line each" {
+    gated
+    terminal 60 20 "virga build -t app -b $PWD/gate:/gate ."
+    screen '│ first' '│ second 漢字' '1 done, 1 running'
+    [[ $screen == *'base   2. RUN echo first'*[0-9]s* ]]
+    touch gate/go
+    screen 'ended=0'
+    [[ $screen != *third* && $screen != *running* && $screen != *│* ]]
+    [[ $screen == *'base   2. RUN echo first'*…*[0-9]s*'base   4. COPY Dockerfile /'*[0-9]s*'grown in'* ]]
+    $T send-keys "clear; virga build -t app -b $PWD/gate:/gate .; echo again=\$?" Enter
+    screen 'again=0'
+    [[ $screen == *'base   2* RUN echo first'*cached* ]]
+}
+
+@test "a narrow terminal, and one that is resized" {
+    gated
+    terminal 20 10 "virga build -t app -b $PWD/gate:/gate ."
+    screen '│ first' '1 done, 1 running'
+    $T resize-window -x 70 -y 20
+    screen '│ second 漢字漢字漢字漢字漢字'
+    $T resize-window -x 30 -y 20
+    sleep 0.5
+    touch gate/go
+    screen 'ended=0'
+    [ "$(grep -c '2\. RUN' <<<"$screen")" -eq 1 ]
+    [[ $screen != *running* && $screen != *│* ]]
+}
+
+@test "a terminal shows all that a failed command printed, and nothing of others" {
+    dockerfile <<<$'FROM tiny\nRUN echo quiet\nRUN seq 1 40; exit 3'
+    terminal 60 20 "virga build -t app ."
+    screen 'ended=1' 'virga: error: Dockerfile:3: RUN: command failed with exit status 3'
+    [ "$(grep -cxE '[0-9]+' <<<"$screen")" -eq 40 ]
+    ! grep -qx quiet <<<"$screen"
+}
+
+@test "colours only where they fit" {
+    dockerfile <<<$'FROM tiny\nRUN echo x'
+    colours() { script -qec "$1 virga build --rebuild -t app ." /dev/null | tr -d '\r' | grep -c $'\e\\[[0-9;]*m' || true; }
+    export TERM=xterm
+    [ "$(colours env)" -gt 0 ]
+    [ "$(colours 'env NO_COLOR=1')" -eq 0 ]
+    [ "$(colours 'env TERM=dumb')" -eq 0 ]
+    virga_run 0 build --rebuild -t app .
+    [[ $stderr != *$'\e'* ]]
+}
+
+@test "plain lines: number, hit or miss, all output, no control characters" {
+    dockerfile <<<$'FROM tiny\nENV A=b\nRUN printf "a\\033[31mb\\n"\nLABEL x="\e[2J"'
+    virga_run 0 build -t app .
+    prints ""
+    [[ $stderr == '  1  FROM tiny
+  2  ENV A=b
+  3. RUN printf "a\033[31mb\n"
+'$'a\e[31mb''
+  4  LABEL x=\x1b[2J
+'*'grown in 4 instructions: app:latest ('* ]] || { show; false; }
+    virga_run 0 build -t app .
+    says '  3* RUN printf'
+}
+
+@test "--progress json: one object a line, every step ends, the failure is told" {
+    dockerfile <<<$'FROM tiny AS a\nRUN echo out; exit 5'
+    virga_run 1 build --progress json -t app .
+    prints ""
+    jq -se 'all(.v == 1 and (.time | fromdateiso8601? // (sub("\\.[0-9]+"; "") | fromdateiso8601)) > 0)' <<<"$stderr" >/dev/null
+    [ "$(jq -r .event <<<"$stderr" | tr '\n' ' ')" = "begin step-begin step-start step-end step-begin step-start step-output step-end error end " ]
+    jq -se '[.[] | select(.event == "error")][0] | .line == 2 and .status == 5 and .output == "out" and (.state | length) == 12' <<<"$stderr"
+    jq -se '.[-1] | .status == 1 and .seconds > 0' <<<"$stderr"
+    virga_run 0 build --progress json -t app - <<<'FROM tiny'
+    jq -se '[.[] | select(.event == "log")] | length > 0' <<<"$stderr"
+}
+
+@test "--progress none says errors only, with the output of what failed" {
+    dockerfile <<<$'FROM tiny\nRUN echo fine\nRUN echo bad; exit 1'
+    virga_run 1 build --progress none -t app .
+    [[ $stderr == 'bad
+virga: error: Dockerfile:3'* ]] || { show; false; }
+}
+
+@test "a log file gets all lines, whatever is shown" {
+    dockerfile <<<$'FROM tiny\nRUN printf "a\\033[31mb\\n"; exit 1'
+    virga_run 1 build --progress none --log-file log -t app .
+    grep -qE '^20[0-9T:+Z-]+ [0-9]+   2\. RUN' log
+    grep -qE ' ab$' log
+    grep -q 'virga: error: Dockerfile:2' log
+    grep -q '>   2 | RUN' log
+    grep -q 'hint: to look around' log
+    CH_LOG_FESTOON=1 virga_run 1 build -t app .
+    grep -qE '^20[0-9T:+Z-]+ [0-9]+   1  FROM tiny' <<<"$stderr"
+}
+
+@test "a build that fails: place, source, cause, and the state before it" {
+    dockerfile <<<$'FROM tiny\nARG V=1\nENV E=2\nWORKDIR /d\nRUN echo half >file; \\\n  echo "sh: No space left on device"; exit 9\nCMD x'
+    virga_run 1 build -t app .
+    fails 'Dockerfile:5: RUN: command failed with exit status 9'
+    [[ $stderr == *'
+    4 | WORKDIR /d
+>   5 | RUN echo half >file; \
+>   6 |   echo "sh: No space left on device"; exit 9
+    7 | CMD x
+hint: '* ]]
+    hints 'free some space'
+    local id
+    id=$(sed -n 's/^hint: .*shell --state //p' <<<"$stderr")
+    run --separate-stderr virga shell --state "$id" <<<'pwd; ls; echo $V $E; id -u; echo x >new; cat new'
+    [ "$status" -eq 0 ]
+    prints '/d
+1 2
+0
+x'
+    says 'this is before: RUN echo half'
+    virga_run 125 shell --state 0123456789ab
+    fails 'state "0123456789ab"'
+    virga_run 2 shell --state "$id" tiny
+}
+
+@test "a build that fails in two stages at once repeats the last lines" {
+    dockerfile <<<$'FROM tiny AS a\nRUN echo why; exit 1\nFROM tiny\nRUN sleep 30\nCOPY --from=a /x /x'
+    virga_run 1 build --jobs 2 -t app .
+    says '    | why'
+    fails 'Dockerfile:2'
+}
+
+@test "known causes" {
+    cause() {
+        dockerfile <<<$'FROM tiny\nRUN '"$1"
+        virga_run 1 build "${@:3}" -t app .
+        hints "$2"
+    }
+    cause 'sh -c "kill -9 \$\$"; exit $?' 'out of memory*SIGKILL'
+    cause 'sh -c "kill -SEGV \$\$"; exit 139' 'SIGSEGV'
+    cause 'nosuchprogram' 'was not found'
+    cause 'echo "Could not resolve host: x"; exit 6' http_proxy
+    https_proxy=http://p:1 cause 'echo "Could not resolve host: x"; exit 6' 'https_proxy is set'
+    cause 'chown 7:7 /bin/sh' 'root is not emulated' --force=none
+    cause 'printf "\177ELF\2\1\1junkjunkjunkjunkjunk" >/p; chmod +x /p; /p' 'architecture'
+}
