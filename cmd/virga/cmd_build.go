@@ -43,6 +43,7 @@ type buildOptions struct {
 	secrets   []string
 	ssh       []string
 	contexts  map[string]string // --build-context
+	timing    string            // --timing: where to draw the time
 }
 
 func buildCommand(env *environment) *cli.Command {
@@ -68,6 +69,7 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.BoolFlag{Name: "pull", Usage: "ask registries for newer base images"},
 			&cli.BoolFlag{Name: "flat", Usage: "keep the image as one directory, img/NAME in storage, too"},
 			&cli.StringFlag{Name: "timestamp", Usage: "let no time in the image be later than `SEC` seconds since 1970"},
+			&cli.StringFlag{Name: "timing", Usage: "draw where the time went to `FILE.svg|FILE.html`"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the image id to `FILE`"},
 			&cli.StringFlag{Name: "metadata-file", Usage: "write what was built to `FILE`, as JSON"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
@@ -94,7 +96,7 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 		forceCmds: c.StringSlice("force-cmd"), pull: c.Bool("pull"), iidFile: c.String("iidfile"),
 		metadata: c.String("metadata-file"), flat: c.Bool("flat"), timestamp: c.String("timestamp"),
 		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"), check: c.Bool("check"), format: c.String("format"),
-		secrets: c.StringSlice("secret"), ssh: c.StringSlice("ssh"),
+		secrets: c.StringSlice("secret"), ssh: c.StringSlice("ssh"), timing: c.String("timing"),
 	}
 	if err := wantArgs(c, 1, 1, "CONTEXT"); err != nil {
 		return o, err
@@ -110,6 +112,9 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	case "seccomp", "consistent", "plain", "fakeroot", "none":
 	default:
 		return o, usagef("build: --force=%s is not one of seccomp, consistent, plain, fakeroot, none", o.force)
+	}
+	if o.timing != "" && drawer(o.timing) == nil {
+		return o, usagef("build: --timing %q is neither FILE.svg nor FILE.html", o.timing)
 	}
 	if o.format != "text" && o.format != "json" {
 		return o, usagef("build: --format %q is not text or json", o.format)
@@ -221,9 +226,12 @@ func buildImage(ctx context.Context, env *environment, store *storage.Store, x *
 	if err != nil {
 		return err
 	}
-	env.show.begin("build " + o.context)
+	env.show.begin("build "+o.context, o.timing != "")
 	res, err := build.Build(ctx, store, x, in.file, opts)
 	env.show.clear()
+	if terr := env.writeTiming(o.timing); err == nil {
+		err = terr
+	}
 	if err != nil {
 		return err
 	}

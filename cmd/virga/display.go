@@ -32,7 +32,8 @@ type display struct {
 	stages map[int]bool
 	last   string // what the failed step printed at the end
 	blobs  map[digest.Digest]*shownBlob
-	begun  time.Time // zero: no work has been announced
+	begun  time.Time       // zero: no work has been announced
+	trace  *progress.Trace // nil: not wanted
 }
 
 type shownStep struct {
@@ -111,9 +112,14 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// begin announces work; text is what is done.
-func (d *display) begin(text string) {
+// begin announces work; text is what is done. With trace, what happens from now
+// on is remembered to be drawn.
+func (d *display) begin(text string, trace bool) {
 	d.begun = time.Now()
+	if trace {
+		d.trace = progress.NewTrace()
+		d.sinks = append(d.sinks, d.trace)
+	}
 	d.sinks.Event(progress.Event{Kind: progress.Begin, Tool: "virga " + programVersion(), Text: text})
 }
 
