@@ -110,7 +110,7 @@ func TestScreenFits(t *testing.T) {
 func TestScreenShowsFailures(t *testing.T) {
 	var b bytes.Buffer
 	s := NewScreen(&b, ScreenOptions{})
-	s.Pause() // live lines show output as well
+	s.Pause()                                                 // live lines show output as well
 	all := strings.Repeat("a line that is output\n", 100_000) // more than is kept in memory
 	for i := 1; i <= 3; i++ {
 		s.Event(Event{Kind: StepBegin, ID: i, Line: i, Text: "RUN x"})
