@@ -28,7 +28,7 @@ const plotStyle = `svg{--bg:#fff;--fg:#1c2733;--dim:#66788a;--grid:#e3e8ee;--ban
 @media(prefers-color-scheme:dark){svg{--bg:#12171d;--fg:#e4eaf0;--dim:#8fa0b2;--grid:#27313c;--band:#181f27;--hit:#4fc08d;--miss:#6d9df5;--none:#516070;--wait:#2a3c5e;--bad:#f0746a;--net:#e0a448}}
 svg{background:var(--bg);font:13px ui-sans-serif,system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 text{fill:var(--fg)}.d{fill:var(--dim)}.h{font-weight:600}.t{font-size:20px;font-weight:600}.m{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:12px}
-.r{text-anchor:end}.c{text-anchor:middle}.g{stroke:var(--grid)}.band{fill:var(--band)}
+.r{text-anchor:end}.c{text-anchor:middle}.g{stroke:var(--grid)}.band{fill:var(--band);fill-opacity:.6}
 .hit{fill:var(--hit)}.miss{fill:var(--miss)}.none{fill:var(--none)}.wait{fill:var(--wait)}.bad{fill:var(--bad)}.net{fill:var(--net)}
 a:hover text,g.s:hover text{fill:var(--miss)}g.s:hover rect.b{opacity:.75}`
 
@@ -104,13 +104,13 @@ func (t *Trace) heading(p *plot) {
 			misses++
 		}
 	}
-	sums := fmt.Sprintf("%s elapsed, %s of CPU time, %d from the cache, %d computed", Duration(p.total), Duration(time.Duration(t.cpu*float64(time.Second))), hits, misses)
-	p.text("d", 24, 60, sums+"   "+t.start.Local().Format("2006-01-02 15:04:05"))
+	sums := fmt.Sprintf("%s elapsed, %s of CPU time, %d from the cache, %d computed, ", Duration(p.total), Duration(time.Duration(t.cpu*float64(time.Second))), hits, misses)
+	p.text("d", 24, 60, sums+t.start.Local().Format("2006-01-02 15:04:05"))
 	x := 24.0
 	for _, k := range [][2]string{{"miss", "computed"}, {"hit", "from the cache"}, {"none", "nothing to compute"}, {"wait", "looking, waiting for a processor"}, {"net", "transfer"}, {"bad", "failed"}} {
 		fmt.Fprintf(p, `<rect class="%s" x="%.0f" y="74" width="12" height="12" rx="3"/>`+"\n", k[0], x)
 		p.text("d", x+18, 85, k[1])
-		x += 18 + 7*float64(len(k[1])) + 26
+		x += 18 + 6.4*float64(len(k[1])) + 26
 	}
 }
 
@@ -138,8 +138,10 @@ func gridStep(total time.Duration) time.Duration {
 
 func axisLabel(at, step time.Duration) string {
 	switch {
-	case step < time.Second:
+	case step < 100*time.Millisecond:
 		return fmt.Sprintf("%d ms", at.Milliseconds())
+	case step < time.Second:
+		return fmt.Sprintf("%.1f s", at.Seconds())
 	case at < 2*time.Minute:
 		return fmt.Sprintf("%d s", int(at.Seconds()))
 	}

@@ -55,7 +55,7 @@ END
 @test "a narrow terminal, and one that is resized" {
     gated
     terminal 20 10 "virga build -t app -b $PWD/gate:/gate ."
-    screen '│ first' '1 done, 1 running'
+    screen '│ first' '1 done'
     $T resize-window -x 70 -y 20
     screen '│ second 漢字漢字漢字漢字漢字'
     $T resize-window -x 30 -y 20
@@ -175,4 +175,22 @@ x'
     https_proxy=http://p:1 cause 'echo "Could not resolve host: x"; exit 6' 'https_proxy is set'
     cause 'chown 7:7 /bin/sh' 'root is not emulated' --force=none
     cause 'printf "\177ELF\2\1\1junkjunkjunkjunkjunk" >/p; chmod +x /p; /p' 'architecture'
+}
+
+@test "--timing draws where the time went, and a browser shows it" {
+    dockerfile <<<$'FROM tiny AS a\nRUN echo "<b>&"; sleep 0.2\nFROM tiny\nCOPY --from=a /bin/sh /x'
+    virga_run 0 build --timing t.svg -t app .
+    grep -q '>3\*\|>4\.' t.svg
+    grep -q 'RUN echo &#34;&lt;b&gt;&amp;&#34;' t.svg
+    virga_run 0 build --timing t.html -t app .
+    grep -q 'class="b hit"' t.html
+    virga_run 2 build --timing t.png -t app .
+    virga_run 1 build --timing no/t.svg -t app .
+    fails --timing
+    command -v chromium >/dev/null || missing chromium
+    # The text as the browser has it, and a picture that is not empty.
+    timeout 120 chromium --headless=new --no-sandbox --disable-gpu --dump-dom "file://$PWD/t.html" 2>/dev/null >dom
+    grep -q '</svg>' dom
+    timeout 120 chromium --headless=new --no-sandbox --disable-gpu --screenshot="$PWD/t.png" --window-size=1240,500 "file://$PWD/t.html" 2>/dev/null
+    [ "$(stat -c %s t.png)" -gt 10000 ]
 }
