@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"time"
 
 	"virga/archive"
 	"virga/fakeroot"
@@ -180,13 +181,52 @@ func SaveFile(path string, write func(*os.File) error) error {
 }
 
 // SaveSquash writes the files of an image to a SquashFS file, with owners,
-// modes, devices and attributes.
+// modes, devices and attributes. The configuration is in it as ch-image's
+// metadata, unless the image has such itself.
 func (x *Exchange) SaveSquash(ctx context.Context, path string, img *storage.Image) error {
 	return SaveFile(path, func(f *os.File) error {
-		err := archive.Squash(ctx, f.Name(), func(w io.Writer) error { return x.SaveTree(ctx, w, img) })
-		if err != nil {
+		if err := x.squash(ctx, f.Name(), img); err != nil {
 			return fmt.Errorf("save %s: %w", img.Ref, err)
 		}
 		return nil
 	})
+}
+
+func (x *Exchange) squash(ctx context.Context, path string, img *storage.Image) error {
+	config, err := x.store.Config(img)
+	if err != nil {
+		return err
+	}
+	return x.flat(ctx, img, func(dir string, owners fakeroot.Table) error {
+		newest, err := newestIn(ctx, dir)
+		if err != nil {
+			return err
+		}
+		return archive.Squash(ctx, path, newest, func(w io.Writer) error {
+			if _, err := os.Lstat(filepath.Join(dir, "ch")); err != nil {
+				if err := writeMetadata(w, config, newest); err != nil {
+					return err
+				}
+			}
+			return layer.Pack(ctx, w, dir, owners, layer.PackOptions{KeepOwners: x.opts.Real, Logger: x.log})
+		})
+	})
+}
+
+// newestIn is the last modification time of what is in a directory.
+func newestIn(ctx context.Context, dir string) (newest time.Time, err error) {
+	err = filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		fi, err := e.Info()
+		if err == nil && fi.ModTime().After(newest) {
+			newest = fi.ModTime()
+		}
+		return err
+	})
+	return newest, err
 }

@@ -83,6 +83,7 @@ func commands(env *environment) []*cli.Command {
 		undeleteCommand(env),
 		saveCommand(env),
 		loadCommand(env),
+		convertCommand(env),
 		importCommand(env),
 		unpackCommand(env),
 		loginCommand(env),

@@ -7,11 +7,12 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
+	"virga/archive"
+	"virga/exchange"
 	"virga/fakeroot"
 	"virga/image"
 	"virga/storage"
@@ -25,6 +26,7 @@ type runOptions struct {
 	shell      bool     // command shell: the image's SHELL
 	state      string   // shell --state: instead of an image
 	binds      []bind
+	mountDir   string // where a SquashFS file is mounted; "" is a new directory
 	cd         string // "" is the image's WORKDIR
 	vars       []orderedOption
 	write      bool
@@ -70,6 +72,7 @@ func runFlags(o *runOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "write", Aliases: []string{"w"}, Usage: "changes go to the image"},
 		&cli.BoolFlag{Name: "write-fake", Aliases: []string{"W"}, Usage: "changes are allowed and forgotten at the end"},
 		&cli.BoolFlag{Name: "home", Usage: "mount the home directory"},
+		&cli.StringFlag{Name: "mount-dir", Aliases: []string{"m"}, Usage: "mount a SquashFS file at the directory `DIR`"},
 		intFlag("uid", "u", "be user number `UID` inside"),
 		intFlag("gid", "g", "be group number `GID` inside"),
 		&optionalFlag{StringFlag: &cli.StringFlag{Name: "force", Value: "none",
@@ -88,6 +91,9 @@ func (o *runOptions) read(env *environment, c *cli.Context) error {
 
 func (o *runOptions) readOptions(env *environment, c *cli.Context) error {
 	o.cd = c.String("cd")
+	if d := c.String("mount-dir"); d != "" {
+		o.mountDir = env.abs(d)
+	}
 	o.write, o.writeFake, o.home = c.Bool("write"), c.Bool("write-fake"), c.Bool("home")
 	if c.IsSet("entrypoint") {
 		e := c.String("entrypoint")
@@ -117,6 +123,12 @@ func runRun(ctx context.Context, env *environment, o runOptions) error {
 	if o.force != fakeroot.ModeNone {
 		o.uid, o.gid = max(o.uid, 0), max(o.gid, 0)
 		return runStatus(runForced(ctx, env, &o))
+	}
+	switch squash, err := o.squashFile(ctx, env); {
+	case err != nil:
+		return runStatus(err)
+	case squash:
+		return runStatus(runSquash(ctx, env, &o))
 	}
 	if o.uid < 0 {
 		o.uid = os.Geteuid()
@@ -165,8 +177,8 @@ func runImage(ctx context.Context, env *environment, o *runOptions) error {
 
 // locate finds the image: a name in storage wins over a directory.
 func (o *runOptions) locate(ctx context.Context, env *environment) (_ *unpriv.Image, _ *image.RunConfig, done func(), err error) {
-	if o.state == "" && strings.HasPrefix(o.image, "/") || strings.HasPrefix(o.image, ".") {
-		return o.directory(env)
+	if o.isPath() {
+		return o.directory(ctx, env)
 	}
 	store, err := env.openStorage(ctx)
 	if err != nil {
@@ -184,8 +196,8 @@ func (o *runOptions) locate(ctx context.Context, env *environment) (_ *unpriv.Im
 		return im, config, done, nil
 	}
 	done()
-	if fi, serr := os.Stat(env.abs(o.image)); o.state == "" && errors.Is(err, storage.ErrNotFound) && serr == nil && fi.IsDir() {
-		return o.directory(env)
+	if fi, serr := os.Stat(env.abs(o.image)); o.state == "" && errors.Is(err, storage.ErrNotFound) && serr == nil && (fi.IsDir() || archive.IsSquash(env.abs(o.image))) {
+		return o.directory(ctx, env)
 	}
 	return nil, nil, nil, err
 }
@@ -218,14 +230,24 @@ func (o *runOptions) stored(ctx context.Context, store *storage.Store) (*unpriv.
 	return im, &config.Config, nil
 }
 
-// directory is an image that is a plain directory.
-func (o *runOptions) directory(env *environment) (*unpriv.Image, *image.RunConfig, func(), error) {
-	dir := env.abs(o.image)
+// directory is an image that is a plain directory, or a SquashFS file.
+func (o *runOptions) directory(ctx context.Context, env *environment) (*unpriv.Image, *image.RunConfig, func(), error) {
+	dir, done := env.abs(o.image), func() {}
 	fi, err := os.Stat(dir)
-	if err != nil || !fi.IsDir() {
-		return nil, nil, nil, fmt.Errorf("image %q: no such directory", o.image)
+	switch {
+	case err == nil && archive.IsSquash(dir):
+		if dir, done, err = mountSquash(ctx, dir, o.mountDir); err != nil {
+			return nil, nil, nil, err
+		}
+	case err != nil || !fi.IsDir():
+		return nil, nil, nil, fmt.Errorf("image %q: no such directory or SquashFS file", o.image)
 	}
-	return &unpriv.Image{Lower: []string{dir}}, &image.RunConfig{}, func() {}, nil
+	config, err := exchange.DirConfig(dir)
+	if err != nil {
+		done()
+		return nil, nil, nil, fmt.Errorf("image %q: %w", o.image, err)
+	}
+	return &unpriv.Image{Lower: []string{dir}}, &config.Config, done, nil
 }
 
 // args is the program: the one given, else the image's.
