@@ -138,4 +138,4 @@ func writeMetadata(w io.Writer, c *image.Config, when time.Time) error {
 
 // DirConfig is the configuration that ch-image's metadata in a directory
 // gives, or one that says nothing.
-func DirConfig(dir string) (*image.Config, error) { return importConfig(dir, dir) }
+func DirConfig(dir string) (*image.Config, error) { return importConfig(dir, dir, time.Time{}) }

@@ -32,6 +32,7 @@ type buildOptions struct {
 	chroot    bool // --isolation chroot
 	jobs      int  // 0: as many as processors
 	pull      bool // ask the registry about base images that are in storage
+	outputs   []buildOutput
 	iidFile   string
 	metadata  string // --metadata-file
 	flat      bool
@@ -70,6 +71,7 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.BoolFlag{Name: "flat", Usage: "keep the image as one directory, img/NAME in storage, too"},
 			&cli.StringFlag{Name: "timestamp", Usage: "let no time in the image be later than `SEC` seconds since 1970"},
 			&cli.StringFlag{Name: "timing", Usage: "draw where the time went to `FILE.svg|FILE.html`"},
+			&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `SPEC`: DIR, - (a tar), or type=TYPE[,dest=FILE][,name=REF][,push=true]"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the image id to `FILE`"},
 			&cli.StringFlag{Name: "metadata-file", Usage: "write what was built to `FILE`, as JSON"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
@@ -129,6 +131,10 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	if o.tags, err = parseReferences(c.StringSlice("tag")); err != nil {
 		return o, err
 	}
+	if o.outputs, err = parseOutputs(env, c.StringSlice("output")); err != nil {
+		return o, err
+	}
+	o.tags = append(o.tags, outputNames(o.outputs)...)
 	if o.args, err = parseBuildArgs(env, c.StringSlice("build-arg")); err != nil {
 		return o, err
 	}
@@ -238,6 +244,9 @@ func buildImage(ctx context.Context, env *environment, store *storage.Store, x *
 	if o.dryRun {
 		return nil
 	}
+	if err := writeOutputs(ctx, env, x, o.outputs, res.Image, opts.Tags); err != nil {
+		return err
+	}
 	return reportBuild(env, o, opts.Tags, res)
 }
 
@@ -249,7 +258,7 @@ func reportBuild(env *environment, o buildOptions, tags []image.Reference, res *
 	for _, t := range tags {
 		env.log.Info(fmt.Sprintf("grown in %d instructions: %s (%s)", res.Steps, t, shortID(res.Image.ID)))
 	}
-	if env.globals.verbosity < 0 {
+	if env.globals.verbosity < 0 && !toStdout(o.outputs) {
 		fmt.Fprintln(env.stdout, res.Image.ID)
 	}
 	if o.metadata != "" {
