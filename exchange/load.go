@@ -244,7 +244,7 @@ func (x *Exchange) compressLayer(ctx context.Context, l archive.Layer) (storage.
 	}
 	defer zr.Close()
 	if c == layer.Uncompressed {
-		return x.packAt(ctx, loadedLevel, l.DiffID, func(_ context.Context, w io.Writer) error {
+		return x.pack(ctx, l.DiffID, Compression{Level: loadedLevel}, func(_ context.Context, w io.Writer) error {
 			_, err := io.Copy(w, &cancelable{ctx, zr})
 			return err
 		})

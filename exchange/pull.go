@@ -39,6 +39,7 @@ func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref, err)
 	}
+	x.sawAt(ref, r.Layers)
 	return img, nil
 }
 

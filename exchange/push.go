@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ociv1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"virga/image"
 	"virga/layer"
@@ -22,24 +25,61 @@ type PushOptions struct {
 	// FlattenOwners makes the image one layer in which everything is
 	// root:root without set-id bits, as ch-image pushes.
 	FlattenOwners bool
+	// Compression is that of layers which come from no registry.
+	Compression Compression
+	// Format is the manifest's: FormatOCI, FormatDocker, or "" for the
+	// manifest that the image has, and OCI's if it has none.
+	Format string
 }
+
+// The formats of manifests.
+const (
+	FormatOCI    = "oci"
+	FormatDocker = "docker"
+)
 
 // Push sends an image to a registry under dest. An image that came from a
 // registry goes as it came, byte for byte. Of any other, layers that came
-// from a registry go as they came, the rest are packed, once.
+// from a registry go as they came, the rest are packed, once. The first
+// layers are on their way while others are packed.
 func (x *Exchange) Push(ctx context.Context, img *storage.Image, dest image.Reference, opts PushOptions) (*registry.Pushed, error) {
 	if err := x.store.Pin(ctx, img.Chain...); err != nil {
 		return nil, fmt.Errorf("push %s: %w", img.Ref, err)
 	}
-	up, err := x.upload(ctx, img, opts)
-	if err != nil {
-		return nil, fmt.Errorf("push %s: %w", img.Ref, err)
-	}
-	p, err := x.client.Push(ctx, dest, *up, registry.PushOptions{})
+	to, err := x.client.NewPusher(dest, registry.PushOptions{})
 	if err != nil {
 		return nil, err
 	}
-	if img.Digest == "" && !opts.FlattenOwners {
+	known := x.origins(dest.Host)
+	g, gctx := errgroup.WithContext(ctx)
+	ready := func(u registry.Upload) registry.Upload {
+		if from := known[u.Digest]; from != "" && from != dest.Path {
+			u.From = []string{from}
+		}
+		g.Go(func() error { return to.Blob(gctx, u) })
+		return u
+	}
+	var up *registry.Image
+	g.Go(func() error {
+		var err error
+		if up, err = x.upload(gctx, img, opts, ready); err != nil {
+			return fmt.Errorf("push %s: %w", img.Ref, err)
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	p, err := to.Finish(ctx, *up)
+	if err != nil {
+		return nil, err
+	}
+	sent := make([]registry.Descriptor, len(up.Layers))
+	for i, l := range up.Layers {
+		sent[i] = l.Descriptor
+	}
+	x.sawAt(dest, sent)
+	if img.Digest == "" && opts == (PushOptions{}) {
 		return p, x.remember(ctx, img, up.Manifest)
 	}
 	return p, nil
@@ -62,159 +102,147 @@ func (x *Exchange) remember(ctx context.Context, img *storage.Image, manifest []
 	return x.store.PutImage(ctx, *now)
 }
 
-func (x *Exchange) upload(ctx context.Context, img *storage.Image, opts PushOptions) (*registry.Image, error) {
+// upload makes the manifest; ready hears of each layer as soon as it can be
+// sent.
+func (x *Exchange) upload(ctx context.Context, img *storage.Image, opts PushOptions, ready func(registry.Upload) registry.Upload) (*registry.Image, error) {
 	if opts.FlattenOwners {
-		return x.flatUpload(ctx, img)
+		return x.flatUpload(ctx, img, opts, ready)
 	}
 	config, err := x.store.ReadBlob(img.ID)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
+	var stored *ociv1.Manifest
+	var manifest []byte
 	if img.Digest != "" {
-		manifest, err := x.store.ReadBlob(img.Digest)
-		if err == nil {
-			return x.asItCame(manifest, config)
-		}
-		if !errors.Is(err, storage.ErrNotFound) {
+		manifest, err = x.store.ReadBlob(img.Digest)
+		switch {
+		case err == nil:
+			if stored, err = parseManifest(manifest); err != nil {
+				return nil, err
+			}
+		case !errors.Is(err, storage.ErrNotFound):
 			return nil, fmt.Errorf("manifest: %w", err)
 		}
 	}
+	up := &registry.Image{Config: config}
+	if stored != nil && opts.Compression == (Compression{}) && opts.keeps(stored.MediaType) {
+		up.Manifest, up.MediaType = manifest, stored.MediaType
+		for _, d := range stored.Layers {
+			l := storage.Layer{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}
+			up.Layers = append(up.Layers, ready(x.blobUpload(l, x.packer(img, d.Digest))))
+		}
+		return up, nil
+	}
 	var layers []storage.Layer
-	for _, id := range img.Chain {
-		l, err := x.packed(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		layers = append(layers, l...)
-	}
-	return x.newUpload(config, layers)
-}
-
-// asItCame is the upload of an image whose manifest is in storage.
-func (x *Exchange) asItCame(manifest, config []byte) (*registry.Image, error) {
-	var m ociv1.Manifest
-	if err := json.Unmarshal(manifest, &m); err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	up := &registry.Image{Manifest: manifest, MediaType: m.MediaType, Config: config}
-	if up.MediaType == "" {
-		up.MediaType = ociv1.MediaTypeImageManifest
-	}
-	for _, d := range m.Layers {
-		up.Layers = append(up.Layers, x.blobUpload(registry.Descriptor{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}))
-	}
-	return up, nil
-}
-
-func (x *Exchange) blobUpload(d registry.Descriptor) registry.Upload {
-	return registry.Upload{Descriptor: d, Open: func(context.Context) (io.ReadCloser, error) { return x.store.OpenBlob(d.Digest) }}
-}
-
-// newUpload makes an OCI manifest (image-spec, manifest.md). A layer that came
-// with Docker's media type has the same bytes under OCI's.
-func (x *Exchange) newUpload(config []byte, layers []storage.Layer) (*registry.Image, error) {
-	m := ociv1.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ociv1.MediaTypeImageManifest,
-		Config: ociv1.Descriptor{MediaType: ociv1.MediaTypeImageConfig, Digest: digest.FromBytes(config), Size: int64(len(config))},
-		Layers: []ociv1.Descriptor{},
-	}
-	up := &registry.Image{MediaType: m.MediaType, Config: config}
-	for _, l := range layers {
-		d := registry.Descriptor{Digest: l.Digest, Size: l.Size, MediaType: ociMediaType(l.MediaType)}
-		m.Layers = append(m.Layers, ociv1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
-		up.Layers = append(up.Layers, x.blobUpload(d))
-	}
-	var err error
-	up.Manifest, err = json.Marshal(m)
-	return up, err
-}
-
-func ociMediaType(t string) string {
-	switch t {
-	case "application/vnd.docker.image.rootfs.diff.tar.gzip":
-		return ociv1.MediaTypeImageLayerGzip
-	case "application/vnd.docker.image.rootfs.diff.tar":
-		return ociv1.MediaTypeImageLayer
-	case "application/vnd.docker.image.rootfs.diff.tar.zstd":
-		return ociv1.MediaTypeImageLayerZstd
-	}
-	return t
-}
-
-// packed returns the layers of a tree, packing it if that was not done yet.
-func (x *Exchange) packed(ctx context.Context, id storage.TreeID) ([]storage.Layer, error) {
-	tree, err := x.store.Tree(id)
-	if err != nil {
-		return nil, err
-	}
-	missing := false
-	for _, l := range tree.Layers {
-		if l.Digest == "" {
-			missing = true
-		} else if _, err := x.store.StatBlob(l.Digest); err != nil && len(tree.Layers) == 1 && !tree.Base {
-			missing = true // packed before and removed since: the same bytes again
-		}
-	}
-	if !missing {
-		return tree.Layers, nil
-	}
-	if len(tree.Layers) != 1 {
-		return nil, fmt.Errorf("BUG: tree %s has %d layers and not all are packed", id, len(tree.Layers))
-	}
-	owners, err := x.store.Owners(id)
-	if err != nil {
-		return nil, err
-	}
-	l, err := x.pack(ctx, tree.Layers[0].DiffID, func(ctx context.Context, w io.Writer) error {
-		return layer.Pack(ctx, w, x.store.TreePath(id), owners, layer.PackOptions{Whiteouts: !tree.Base, Logger: x.log})
+	err = x.chainUploads(ctx, img.Chain, opts.Compression, func(l storage.Layer, u registry.Upload) {
+		layers = append(layers, l)
+		up.Layers = append(up.Layers, ready(u))
 	})
 	if err != nil {
 		return nil, err
 	}
-	return []storage.Layer{l}, x.store.SetLayer(ctx, id, l)
+	if stored != nil && opts.keeps(stored.MediaType) && sameLayers(stored.Layers, layers) {
+		up.Manifest, up.MediaType = manifest, stored.MediaType
+		return up, nil
+	}
+	return up, describeUpload(up, layers, opts.Format)
 }
 
-// pack stores a layer's compressed bytes. want is its diff ID if that is
-// known: a tree that has changed since is not pushed under it.
-func (x *Exchange) pack(ctx context.Context, want digest.Digest, write func(context.Context, io.Writer) error) (storage.Layer, error) {
-	return x.packAt(ctx, 0, want, write)
+// keeps reports whether a manifest of that type will do.
+func (o PushOptions) keeps(mediaType string) bool {
+	return o.Format == "" || (o.Format == FormatDocker) == strings.HasPrefix(mediaType, "application/vnd.docker.")
 }
 
-// packAt is pack with a level of compression.
-func (x *Exchange) packAt(ctx context.Context, level int, want digest.Digest, write func(context.Context, io.Writer) error) (storage.Layer, error) {
-	blob, err := x.store.NewBlob(ctx, "", -1, storage.BlobOptions{})
-	if err != nil {
-		return storage.Layer{}, err
+func parseManifest(b []byte) (*ociv1.Manifest, error) {
+	var m ociv1.Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
 	}
-	defer blob.Close()
-	gz, err := layer.Compress(blob, layer.Gzip, level)
-	if err != nil {
-		return storage.Layer{}, err
+	if m.MediaType == "" {
+		m.MediaType = ociv1.MediaTypeImageManifest
 	}
-	sum := digest.SHA256.Digester()
-	err = write(ctx, io.MultiWriter(gz, sum.Hash()))
-	if cerr := gz.Close(); err == nil {
-		err = cerr
+	return &m, nil
+}
+
+func sameLayers(a []ociv1.Descriptor, b []storage.Layer) bool {
+	return slices.EqualFunc(a, b, func(d ociv1.Descriptor, l storage.Layer) bool { return d.Digest == l.Digest })
+}
+
+// packer returns how to make the blob of an image's layer again, or nil if
+// that was not packed here.
+func (x *Exchange) packer(img *storage.Image, d digest.Digest) func(context.Context) error {
+	for _, id := range img.Chain {
+		tree, err := x.store.Tree(id)
+		if err != nil || !x.packable(tree) {
+			continue
+		}
+		if l, ok := x.recall(tree.Layers[0].DiffID, Compression{}); ok && l.Digest == d {
+			return func(ctx context.Context) error {
+				_, err := x.packTree(ctx, tree, Compression{})
+				return err
+			}
+		}
 	}
-	if err != nil {
-		blob.Fail(err)
-		return storage.Layer{}, fmt.Errorf("pack layer: %w", err)
+	return nil
+}
+
+// describeUpload makes the manifest of layers (image-spec, manifest.md, or
+// distribution's manifest schema 2). The same bytes have types in both
+// formats; only zstd is OCI's alone.
+func describeUpload(up *registry.Image, layers []storage.Layer, format string) error {
+	m := ociv1.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ociv1.MediaTypeImageManifest,
+		Config: ociv1.Descriptor{MediaType: ociv1.MediaTypeImageConfig, Digest: digest.FromBytes(up.Config), Size: int64(len(up.Config))},
+		Layers: []ociv1.Descriptor{},
 	}
-	l := storage.Layer{DiffID: sum.Digest(), MediaType: ociv1.MediaTypeImageLayerGzip}
-	if want != "" && l.DiffID != want {
-		err := fmt.Errorf("pack layer: its files are not those that were stored: diff ID %s, was %s", l.DiffID, want)
-		blob.Fail(err)
-		return storage.Layer{}, err
+	if format == FormatDocker {
+		m.MediaType, m.Config.MediaType = dockerManifest, dockerConfig
 	}
-	if l.Digest, err = blob.Commit(); err != nil {
-		return storage.Layer{}, err
+	for i, l := range layers {
+		t := layerType(l.MediaType, format)
+		if t == "" {
+			return fmt.Errorf("layer %d is %s, for which Docker's format has no name: push it as OCI", i+1, l.MediaType)
+		}
+		m.Layers = append(m.Layers, ociv1.Descriptor{MediaType: t, Digest: l.Digest, Size: l.Size})
 	}
-	l.Size, err = x.store.StatBlob(l.Digest)
-	return l, err
+	var err error
+	up.MediaType = m.MediaType
+	up.Manifest, err = json.Marshal(m)
+	return err
+}
+
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerConfig   = "application/vnd.docker.container.image.v1+json"
+	dockerLayer    = "application/vnd.docker.image.rootfs.diff.tar"
+)
+
+// layerTypes pairs the names of one thing.
+var layerTypes = []struct{ docker, oci string }{
+	{dockerLayer + ".gzip", ociv1.MediaTypeImageLayerGzip},
+	{dockerLayer, ociv1.MediaTypeImageLayer},
+	{dockerLayer + ".zstd", ociv1.MediaTypeImageLayerZstd},
+}
+
+// layerType is a layer's media type in a format, or "" if it has none.
+func layerType(t, format string) string {
+	for _, p := range layerTypes {
+		switch {
+		case t != p.docker && t != p.oci:
+		case format != FormatDocker:
+			return p.oci
+		case p.oci == ociv1.MediaTypeImageLayerZstd:
+			return ""
+		default:
+			return p.docker
+		}
+	}
+	return t
 }
 
 // flatUpload is the image as one layer of root's files.
-func (x *Exchange) flatUpload(ctx context.Context, img *storage.Image) (_ *registry.Image, err error) {
+func (x *Exchange) flatUpload(ctx context.Context, img *storage.Image, opts PushOptions, ready func(registry.Upload) registry.Upload) (_ *registry.Image, err error) {
 	work, err := x.store.NewWork(ctx)
 	if err != nil {
 		return nil, err
@@ -228,7 +256,7 @@ func (x *Exchange) flatUpload(ctx context.Context, img *storage.Image) (_ *regis
 	if err != nil {
 		return nil, err
 	}
-	l, err := x.pack(ctx, "", func(ctx context.Context, w io.Writer) error {
+	l, err := x.pack(ctx, "", opts.Compression, func(ctx context.Context, w io.Writer) error {
 		return layer.Pack(ctx, w, dir, owners, layer.PackOptions{FlattenOwners: true, Logger: x.log})
 	})
 	if err != nil {
@@ -243,11 +271,11 @@ func (x *Exchange) flatUpload(ctx context.Context, img *storage.Image) (_ *regis
 		config.History[i].EmptyLayer = true
 	}
 	config.History = append(config.History, image.History{Created: config.Created, CreatedBy: "FLATTEN", Comment: "virga"})
-	raw, err := config.Encode()
-	if err != nil {
+	up := &registry.Image{Layers: []registry.Upload{ready(x.blobUpload(l, nil))}}
+	if up.Config, err = config.Encode(); err != nil {
 		return nil, err
 	}
-	return x.newUpload(raw, []storage.Layer{l})
+	return up, describeUpload(up, []storage.Layer{l}, opts.Format)
 }
 
 // PushDir pushes a directory as an image of one layer and keeps no image.

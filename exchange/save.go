@@ -14,6 +14,7 @@ import (
 	"virga/fakeroot"
 	"virga/image"
 	"virga/layer"
+	"virga/registry"
 	"virga/storage"
 )
 
@@ -74,7 +75,7 @@ func (x *Exchange) source(ctx context.Context, n Named) (archive.Source, error) 
 		x.log.Warn("the layers as they came are no longer in storage: its digest changes", "image", img.Ref)
 		img.Digest = ""
 	}
-	up, err := x.upload(ctx, &img, PushOptions{})
+	up, err := x.upload(ctx, &img, PushOptions{}, func(u registry.Upload) registry.Upload { return u })
 	if err != nil {
 		return archive.Source{}, err
 	}
@@ -99,11 +100,11 @@ func (x *Exchange) complete(img storage.Image) bool {
 	if err != nil {
 		return false
 	}
-	up, err := x.asItCame(manifest, nil)
+	m, err := parseManifest(manifest)
 	if err != nil {
 		return false
 	}
-	for _, l := range up.Layers {
+	for _, l := range m.Layers {
 		if size, err := x.store.StatBlob(l.Digest); err != nil || size != l.Size {
 			return false
 		}

@@ -52,25 +52,51 @@ type Pushed struct {
 // Bytes that differ from their descriptor are refused before the registry
 // sees the end of them.
 func (c *Client) Push(ctx context.Context, ref image.Reference, img Image, opts PushOptions) (*Pushed, error) {
-	blobs, err := img.check(ref)
+	if _, err := img.check(ref); err != nil {
+		return nil, err
+	}
+	p, err := c.NewPusher(ref, opts)
 	if err != nil {
 		return nil, err
 	}
+	return p.Finish(ctx, img)
+}
+
+// Pusher is a Push in parts, for who uploads some layers while others are
+// still being made. It is safe for concurrent use.
+type Pusher struct{ p pusher }
+
+// NewPusher begins to push to ref. It does not touch the network.
+func (c *Client) NewPusher(ref image.Reference, opts PushOptions) (*Pusher, error) {
 	r, err := c.primary(ref)
 	if err != nil {
 		return nil, err
 	}
-	p := pusher{repo: r, opts: opts, to: ref.String()}
+	return &Pusher{pusher{
+		repo: r, opts: opts, to: ref, sent: map[digest.Digest]bool{},
+		slots: make(chan struct{}, c.opts.MaxParallel),
+	}}, nil
+}
+
+// Blob brings one blob to the registry if that lacks it. Not more than
+// Options.MaxParallel are on their way at once.
+func (p *Pusher) Blob(ctx context.Context, b Upload) error { return p.p.once(ctx, b) }
+
+// Finish brings what is missing of the image, and the manifest.
+func (p *Pusher) Finish(ctx context.Context, img Image) (*Pushed, error) {
+	blobs, err := img.check(p.p.to)
+	if err != nil {
+		return nil, err
+	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.opts.MaxParallel)
 	for _, b := range blobs {
-		g.Go(func() error { return p.blob(gctx, b) })
+		g.Go(func() error { return p.p.once(gctx, b) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	p.done.Digest, err = r.putManifest(ctx, ref, img.MediaType, img.Manifest)
-	return &p.done, err
+	p.p.done.Digest, err = p.p.repo.putManifest(ctx, p.p.to, img.MediaType, img.Manifest)
+	return &p.p.done, err
 }
 
 // PushManifest uploads one manifest or index whose parts the registry has

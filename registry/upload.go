@@ -15,16 +15,20 @@ import (
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
+
+	"virga/image"
 )
 
 // pusher uploads blobs to one repository (distribution specification v1.1,
 // "Pushing Blobs").
 type pusher struct {
-	repo *repository
-	opts PushOptions
-	to   string
+	repo  *repository
+	opts  PushOptions
+	to    image.Reference
+	slots chan struct{} // one for each upload at a time
 
 	mu   sync.Mutex
+	sent map[digest.Digest]bool
 	done Pushed
 }
 
@@ -43,6 +47,29 @@ type upload struct {
 	chunk    int64        // size of pieces, 0 for one request
 	noExpect bool         // a proxy does not know Expect
 	sent     atomic.Int64 // reported as progress in this attempt
+}
+
+// once brings a blob to the registry unless that was done already.
+func (p *pusher) once(ctx context.Context, b Upload) error {
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	p.mu.Lock()
+	sent := p.sent[b.Digest]
+	p.mu.Unlock()
+	if sent {
+		return nil
+	}
+	if err := p.blob(ctx, b); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent[b.Digest] = true
+	return nil
 }
 
 // blob brings one blob to the registry, whatever is the cheapest way.

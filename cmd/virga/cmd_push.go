@@ -14,10 +14,10 @@ import (
 
 // pushOptions is what the options of push mean.
 type pushOptions struct {
-	image         string          // REF as given, looked up in storage
-	dest          image.Reference // where it goes
-	dir           string          // --image: push this directory instead, absolute
-	flattenOwners bool
+	image string          // REF as given, looked up in storage
+	dest  image.Reference // where it goes
+	dir   string          // --image: push this directory instead, absolute
+	push  exchange.PushOptions
 }
 
 func pushCommand(env *environment) *cli.Command {
@@ -25,9 +25,13 @@ func pushCommand(env *environment) *cli.Command {
 		Name:      "push",
 		Usage:     "push an image to a registry",
 		ArgsUsage: "REF [DEST]",
+		Description: `Layers that came from a registry are sent as they came, the others are packed
+once. What the registry has is not sent, but mounted if another repository has it.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "image", Usage: "push the directory `DIR` under the name REF"},
 			&cli.BoolFlag{Name: "flatten-owners", Usage: "push every file as root:root, without setuid and setgid bits"},
+			&cli.StringFlag{Name: "compression", Usage: "pack new layers with `TYPE[:LEVEL]`: gzip (the default), zstd or none"},
+			&cli.StringFlag{Name: "format", Usage: "`TYPE` of the manifest: oci (the default for built images) or docker"},
 		},
 		Action: func(c *cli.Context) error {
 			opts, err := newPushOptions(env, c)
@@ -40,9 +44,25 @@ func pushCommand(env *environment) *cli.Command {
 }
 
 func newPushOptions(env *environment, c *cli.Context) (pushOptions, error) {
-	o := pushOptions{image: c.Args().First(), flattenOwners: c.Bool("flatten-owners")}
+	o := pushOptions{image: c.Args().First()}
 	if err := wantArgs(c, 1, 2, "REF"); err != nil {
 		return o, err
+	}
+	o.push.FlattenOwners = c.Bool("flatten-owners")
+	if s := c.String("compression"); s != "" {
+		var err error
+		if o.push.Compression, err = exchange.ParseCompression(s); err != nil {
+			return o, usagef("push: --%v", err)
+		}
+	}
+	switch o.push.Format = c.String("format"); o.push.Format {
+	case "", exchange.FormatOCI:
+	case exchange.FormatDocker:
+		if o.push.Compression.Type == "zstd" {
+			return o, usagef("push: Docker's format knows no zstd: --compression zstd goes with --format oci")
+		}
+	default:
+		return o, usagef("push: --format %q is not oci or docker", o.push.Format)
 	}
 	if d := c.String("image"); d != "" {
 		o.dir = env.abs(d)
@@ -58,15 +78,14 @@ func newPushOptions(env *environment, c *cli.Context) (pushOptions, error) {
 
 func runPush(ctx context.Context, env *environment, o pushOptions) error {
 	return env.withExchange(ctx, exchange.Options{}, func(store *storage.Store, x *exchange.Exchange) error {
-		opts := exchange.PushOptions{FlattenOwners: o.flattenOwners}
 		var p *registry.Pushed
 		var err error
 		if o.dir != "" {
-			p, err = x.PushDir(ctx, o.dir, o.dest, opts)
+			p, err = x.PushDir(ctx, o.dir, o.dest, o.push)
 		} else {
 			var img storage.Image
 			if img, err = findImage(store, o.image); err == nil {
-				p, err = x.Push(ctx, &img, o.dest, opts)
+				p, err = x.Push(ctx, &img, o.dest, o.push)
 			}
 		}
 		if err != nil {

@@ -68,3 +68,88 @@ teardown() { [ -z "${MY_REGISTRY_PID-}" ] || registry_stop "$MY_REGISTRY_PID"; }
     virga_run 1 push tiny "$REGISTRY/x:2" </dev/null
     VIRGA_USERNAME=ada VIRGA_PASSWORD=secret virga_run 0 push tiny "$REGISTRY/x:2"
 }
+
+manifest() { reg "$1/manifests/$2" -H 'Accept: application/vnd.oci.image.manifest.v1+json' -H 'Accept: application/vnd.docker.distribution.manifest.v2+json'; }
+
+@test "--compression and --format: new layers as asked, base layers as they came" {
+    push_image fmt/base:1 "$SUITE_DIR/tiny.tar" >/dev/null
+    printf 'FROM %s\nRUN echo new >/new\n' "$REGISTRY/fmt/base:1" | virga build -t app - 2>/dev/null >&2
+    virga_run 0 push --compression zstd:3 app "$REGISTRY/fmt/app:zstd"
+    [ "$(manifest fmt/app zstd | jq -r '[.layers[].mediaType | sub(".*tar"; "")] | join(" ")')" = "+gzip +zstd" ]
+    virga_run 0 push --compression none --format docker app "$REGISTRY/fmt/app:docker"
+    manifest fmt/app docker >m
+    [ "$(jq -r .mediaType m)" = application/vnd.docker.distribution.manifest.v2+json ]
+    [ "$(jq -r '.layers[0].digest' m)" = "$(layer_digest fmt/base:1 0)" ]
+    [ "$(jq -r '.layers[1].mediaType' m)" = application/vnd.docker.image.rootfs.diff.tar ]
+    virga_run 0 push app "$REGISTRY/fmt/app:1"
+    says "1 blobs sent" # the configuration and the base were there
+    for tag in zstd docker 1; do
+        virga_run 0 pull "$REGISTRY/fmt/app:$tag"
+        virga_run 0 run "$REGISTRY/fmt/app:$tag" -- cat /new
+        prints new
+    done
+    virga_run 2 push --compression zstd --format docker app "$REGISTRY/x:1"
+    fails zstd
+    virga_run 2 push --compression xz app "$REGISTRY/x:1"
+    fails xz
+    virga_run 2 push --format v1 app "$REGISTRY/x:1"
+    fails v1
+}
+
+@test "layers of another repository are mounted, not sent" {
+    head -c 1000000 /dev/urandom >data
+    tar -cf l.tar data
+    push_image mount/base:1 "$SUITE_DIR/tiny.tar" l.tar >/dev/null
+    printf 'FROM %s\nLABEL a=b\n' "$REGISTRY/mount/base:1" | virga build -t app - 2>/dev/null >&2
+    virga_run 0 push app "$REGISTRY/mount/app:1"
+    says "1 blobs sent, 2 mounted"
+    [ "$(manifest mount/app 1 | jq -r '.layers[1].digest')" = "$(layer_digest mount/base:1 1)" ]
+}
+
+@test "owners, modes and the whole configuration reach other tools" {
+    command -v skopeo >/dev/null || missing skopeo
+    tiny
+    cat >Dockerfile <<'EOF'
+FROM tiny
+RUN echo x >/owned && chown 7:8 /owned && chmod 4751 /owned && mkdir /d && chown 9 /d
+ENV A=b
+LABEL l=m
+USER 7
+WORKDIR /d
+VOLUME /v
+EXPOSE 80
+STOPSIGNAL SIGUSR1
+HEALTHCHECK CMD true
+ENTRYPOINT ["/bin/sh", "-c"]
+CMD ["id"]
+EOF
+    virga build -t app . 2>/dev/null >&2
+    virga_run 0 push app "$REGISTRY/others/app:1"
+    skopeo copy -q --src-tls-verify=false "docker://$REGISTRY/others/app:1" oci:copy:x
+    local layer config
+    config=copy/blobs/sha256/$(jq -r .config.digest "copy/blobs/sha256/$(jq -r '.manifests[0].digest|sub("sha256:";"")' copy/index.json)" | cut -d: -f2)
+    jq -e '.config | .Env[-1] == "A=b" and .Labels.l == "m" and .User == "7" and .WorkingDir == "/d" and .Volumes["/v"] == {}
+        and .ExposedPorts["80/tcp"] == {} and .StopSignal == "SIGUSR1" and .Entrypoint[0] == "/bin/sh" and .Cmd == ["id"]' "$config"
+    [ "$(jq '[.history[] | select(.empty_layer | not)] | length' "$config")" -eq "$(jq '.rootfs.diff_ids | length' "$config")" ]
+    for layer in copy/blobs/sha256/*; do tar -tvzf "$layer" --numeric-owner 2>/dev/null || true; done >list
+    grep -Eq '^-rwsr-x--x 7/8 .* (\./)?owned$' list
+    grep -Eq '^drwx.* 9/0 .* (\./)?d/$' list
+    virga_run 0 push --flatten-owners app "$REGISTRY/others/flat:1"
+    rm -rf copy
+    skopeo copy -q --src-tls-verify=false "docker://$REGISTRY/others/flat:1" oci:copy:x
+    for layer in copy/blobs/sha256/*; do tar -tvzf "$layer" --numeric-owner 2>/dev/null || true; done >list
+    grep -Eq '^-rwxr-x--x 0/0 .* (\./)?owned$' list
+    ! grep -Eqv '^[^ ]+ 0/0 ' list
+}
+
+@test "--image DIR: a directory is pushed as an image" {
+    mkdir -p d/etc && cp "$SUITE_DIR/tiny/bin/busybox" d/ && echo hello >d/etc/motd
+    virga_run 0 push --image d "$REGISTRY/dir:1"
+    virga_run 0 list
+    prints ""
+    virga pull "$REGISTRY/dir:1"
+    virga_run 0 run "$REGISTRY/dir:1" -- /busybox cat /etc/motd
+    prints hello
+    virga_run 1 push --image nowhere "$REGISTRY/dir:1"
+    fails nowhere
+}
