@@ -25,10 +25,8 @@ type rules struct {
 
 // apply unpacks one archive over what is there.
 func (t *tree) apply(ctx context.Context, r io.Reader, ru rules, fixes *Fixes) error {
-	t.touched = nil
-	if ru.hiding {
-		t.touched = map[pathKey]struct{}{}
-	}
+	t.layer++
+	t.touched = map[pathKey]struct{}{}
 	tr := tar.NewReader(r)
 	for n := 0; ; n++ {
 		if err := ctx.Err(); err != nil {
@@ -104,14 +102,14 @@ func (t *tree) add(ctx context.Context, m *member, r io.Reader, ru rules, fixes 
 	if err := t.settle(path); err != nil {
 		return err
 	}
-	t.touch(path)
+	m.again = t.touch(path)
 	switch m.kind {
 	case kindDir:
 		return t.addDir(parent, base, path, m)
 	case kindHard:
 		return t.addHard(parent, base, path, m, ru, fixes)
 	}
-	if err := t.clear(parent, base, path); err != nil {
+	if err := t.clear(parent, base, path, m.again); err != nil {
 		return err
 	}
 	if m.device() && !t.real && !m.standIn() {
@@ -122,8 +120,12 @@ func (t *tree) add(ctx context.Context, m *member, r io.Reader, ru rules, fixes 
 	return t.addNode(ctx, parent, base, path, m, r)
 }
 
-// clear removes what is at path, if anything.
-func (t *tree) clear(parent *handle, base, path string) error {
+// clear removes what is at path, if anything. again says that this layer has
+// had the path before.
+func (t *tree) clear(parent *handle, base, path string, again bool) error {
+	if t.vacant(parent, path, again) {
+		return nil
+	}
 	_, err := statAt(parent.fd, base)
 	if err == unix.ENOENT {
 		return nil
@@ -140,7 +142,9 @@ func (t *tree) clear(parent *handle, base, path string) error {
 // addDir makes a directory, or describes anew the one that is there.
 func (t *tree) addDir(parent *handle, base, path string, m *member) error {
 	err := unix.Mkdirat(parent.fd, base, 0o700)
+	born := t.layer
 	if err == unix.EEXIST {
+		born = 0
 		st, serr := statAt(parent.fd, base)
 		if serr != nil {
 			return failed("stat", path, serr)
@@ -163,6 +167,7 @@ func (t *tree) addDir(parent *handle, base, path string, m *member) error {
 		return failed("open directory", path, err)
 	}
 	h := newHandle(fd, path)
+	h.born = born
 	defer h.drop()
 	t.remember(m.name, h)
 	return t.describeDir(fd, path, m)
@@ -274,7 +279,7 @@ func (t *tree) addHard(parent *handle, base, path string, m *member, ru rules, f
 		return err
 	}
 	if !t.real && (t.ghosts[m.link] || !ru.devices && strings.HasPrefix(m.link, "dev/")) {
-		return t.addGhost(parent, base, path, fixes)
+		return t.addGhost(parent, base, path, m, fixes)
 	}
 	target, err := t.in.Resolve(m.link, false, nil)
 	if err != nil {
@@ -282,7 +287,7 @@ func (t *tree) addHard(parent *handle, base, path string, m *member, ru rules, f
 	}
 	defer target.Close()
 	if t.ghosts[target.Path] {
-		return t.addGhost(parent, base, path, fixes)
+		return t.addGhost(parent, base, path, m, fixes)
 	}
 	st, err := target.Stat()
 	if err != nil {
@@ -294,7 +299,7 @@ func (t *tree) addHard(parent *handle, base, path string, m *member, ru rules, f
 	if old, err := statAt(parent.fd, base); err == nil && old.Ino == st.Ino && old.Dev == st.Dev {
 		return nil
 	}
-	if err := t.clear(parent, base, path); err != nil {
+	if err := t.clear(parent, base, path, m.again); err != nil {
 		return err
 	}
 	// Clearing the place may have removed the target itself, below it.
@@ -308,9 +313,9 @@ func (t *tree) addHard(parent *handle, base, path string, m *member, ru rules, f
 	return nil
 }
 
-func (t *tree) addGhost(parent *handle, base, path string, fixes *Fixes) error {
+func (t *tree) addGhost(parent *handle, base, path string, m *member, fixes *Fixes) error {
 	fixes.Devices++
-	if err := t.clear(parent, base, path); err != nil {
+	if err := t.clear(parent, base, path, m.again); err != nil {
 		return err
 	}
 	t.ghosts[path] = true

@@ -14,6 +14,7 @@ import (
 type handle struct {
 	fd   int
 	path string // below the root, resolved; "." for the root
+	born int    // number of the layer that made the directory, if that is known
 	refs atomic.Int32
 }
 

@@ -37,6 +37,7 @@ type member struct {
 	rdev   uint64
 	node   uint32 // S_IFCHR or S_IFBLK of an empty file that stands for a device
 	xattrs map[string]string
+	again  bool // the layer has had a member of this path before
 }
 
 const (

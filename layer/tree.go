@@ -45,7 +45,8 @@ type tree struct {
 
 	open    map[string]*handle   // directories by the name in the archive
 	pending map[string]struct{}  // resolved paths
-	touched map[pathKey]struct{} // resolved paths this layer has, nil if nobody asks
+	layer   int                  // number of the archive being unpacked, from 1
+	touched map[pathKey]struct{} // resolved paths this layer has
 	seeds   [2]maphash.Seed
 	writers *writers
 
@@ -150,11 +151,22 @@ func (t *tree) settle(path string) error {
 	return nil
 }
 
-// touch notes that this layer has path.
-func (t *tree) touch(path string) {
-	if t.touched != nil {
-		t.touched[t.key(path)] = struct{}{}
+// touch notes that this layer has path, and reports whether that is known already.
+func (t *tree) touch(path string) (again bool) {
+	k := t.key(path)
+	_, again = t.touched[k]
+	t.touched[k] = struct{}{}
+	return again
+}
+
+// vacant reports that nothing can be at path, without asking the disk: the
+// directory was made by this layer, which has not had the path before.
+func (t *tree) vacant(parent *handle, path string, again bool) bool {
+	if again || parent.born != t.layer || t.layer == 0 {
+		return false
 	}
+	_, implied := t.times[path]
+	return !implied
 }
 
 // pathKey stands for a path in less memory: a layer may have millions. The
