@@ -188,7 +188,7 @@ func (c container) supervise(merged string, records *Records) (outcome, error) {
 	cmd.Stdin = bytes.NewReader(spec)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{os.NewFile(uintptr(pair[1]), "socket")}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL, Setsid: true}
 	runtime.LockOSThread()
 	if err := cmd.Start(); err != nil {
 		return o, err

@@ -29,6 +29,10 @@ func programs() map[string]func() error {
 		"signals": signalStorm,
 		"fuse":    fuseDeadlock,
 		"create":  createMany,
+		"exhaust": exhaustHandles,
+		"nested":  nestedFilters,
+		"trace":   traceAndKill,
+		"escape":  escapeRoot,
 	}
 }
 
