@@ -80,7 +80,10 @@ type Options struct {
 	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image, and files of the context have this one
 	Flat       bool       // keep the image as one tree, too
 	HostEnv    []string   // the caller's environment, for pass-through variables
-	Report     Reporter   // nil: nobody
+	// Qualify completes the name of an image that is not in storage and says
+	// no registry; nil: it is Docker Hub's.
+	Qualify func(name string) (string, error)
+	Report  Reporter // nil: nobody
 	// Output is where what a step's commands print goes; nil: nowhere.
 	Output func(Step) io.Writer
 	Log    *slog.Logger

@@ -157,7 +157,7 @@ func (b *builder) base(ctx context.Context, name, platform string) (*storage.Ima
 		}
 		name = n.Image
 	}
-	ref, err := image.ParseReference(name)
+	ref, err := b.reference(name)
 	if err != nil {
 		return nil, err
 	}
@@ -171,4 +171,20 @@ func (b *builder) base(ctx context.Context, name, platform string) (*storage.Ima
 		return b.store.Image(ref)
 	}
 	return b.bases.Base(ctx, ref, want)
+}
+
+// reference reads the name of an image: of one in storage if there is such a
+// one, else of one in a registry.
+func (b *builder) reference(name string) (image.Reference, error) {
+	ref, err := image.ParseReference(name)
+	if err != nil || b.Qualify == nil {
+		return ref, err
+	}
+	if _, err := b.store.Image(ref); !errors.Is(err, storage.ErrNotFound) {
+		return ref, nil
+	}
+	if name, err = b.Qualify(name); err != nil {
+		return ref, err
+	}
+	return image.ParseReference(name)
 }

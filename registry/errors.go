@@ -18,7 +18,8 @@ var (
 	ErrUnsupported  = errors.New("not supported")          // schema 1, foreign layers, what is no image
 	ErrProtocol     = errors.New("unexpected answer")      // what no registry should say
 	ErrCorrupt      = errors.New("bytes do not match their digest or size")
-	ErrBlocked      = errors.New("registry is blocked") // by registries.conf
+	ErrBlocked      = errors.New("registry is blocked")  // by registries.conf
+	ErrAmbiguous    = errors.New("ambiguous short name") // by registries.conf
 )
 
 // Error is a failure of one of the kinds above.

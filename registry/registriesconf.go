@@ -17,11 +17,13 @@ import (
 )
 
 // RegistriesConf is containers-registries.conf(5): mirrors, relocated, blocked
-// and insecure registries, short-name aliases. Search lists are not followed:
-// a short name without an alias is Docker Hub's, always. A nil one is empty.
+// and insecure registries, short-name aliases, and a search list as far as it
+// leaves no choice. A nil one is empty.
 type RegistriesConf struct {
 	tables  map[string]registryTable // by prefix
 	aliases map[string]string
+	search  []string // unqualified-search-registries
+	from    string   // the file that says so
 }
 
 // registryTable is a [[registry]] table.
@@ -46,16 +48,18 @@ type mirrorTable struct {
 type registriesFile struct {
 	Registry []registryTable   `toml:"registry"`
 	Aliases  map[string]string `toml:"aliases"`
+	Search   []string          `toml:"unqualified-search-registries"`
 	Old      struct {
 		Insecure struct{ Registries []string } `toml:"insecure"`
 		Block    struct{ Registries []string } `toml:"block"`
+		Search   struct{ Registries []string } `toml:"search"`
 	} `toml:"registries"`
 }
 
 // LoadRegistriesConf reads file and then the *.conf of each drop-in directory
 // in order of their names. Later tables replace earlier ones of the same
-// prefix, later aliases earlier ones; an empty alias removes one. What does
-// not exist is empty.
+// prefix, later aliases earlier ones; an empty alias removes one; the last
+// search list counts. What does not exist is empty.
 func LoadRegistriesConf(file string, dropIns ...string) (*RegistriesConf, error) {
 	files := []string{file}
 	for _, dir := range dropIns {
@@ -102,6 +106,9 @@ func (r *RegistriesConf) add(path string) error {
 		}
 		t.file = path
 		r.tables[t.Prefix] = t
+	}
+	if list := append(f.Search, f.Old.Search.Registries...); len(list) > 0 {
+		r.search, r.from = list, path
 	}
 	maps.Copy(r.aliases, f.Aliases)
 	maps.DeleteFunc(r.aliases, func(_, to string) bool { return to == "" })
@@ -230,19 +237,36 @@ func withoutTag(name string) string {
 	return name
 }
 
-// Expand replaces a short name that has an alias by what that stands for,
-// keeping tag and digest. Any other name, well formed or not, is returned as
-// it is. Apply it to what users write, before image.ParseReference.
-func (r *RegistriesConf) Expand(name string) string {
+// Qualify completes a name that says no registry: by its alias, else by the
+// search list. Any other name, well formed or not, is returned as it is. Apply
+// it to what users want to pull, before image.ParseReference.
+//
+// A list of several registries is not tried out one by one: whoever takes the
+// name in the first would be believed. The name is Docker Hub's then if that
+// is in the list, and refused if it is not.
+func (r *RegistriesConf) Qualify(name string) (string, error) {
 	if r == nil {
-		return name
+		return name, nil
 	}
 	short, _, _ := strings.Cut(name, "@")
 	if i := strings.LastIndexByte(short, ':'); i > strings.LastIndexByte(short, '/') {
 		short = short[:i]
 	}
 	if full, ok := r.aliases[short]; ok {
-		return full + name[len(short):]
+		return full + name[len(short):], nil
 	}
-	return name
+	first, _, deep := strings.Cut(short, "/")
+	switch {
+	case short == "", deep && (strings.ContainsAny(first, ".:") || first == "localhost"), strings.ContainsAny(short, "%+"), len(r.search) == 0:
+		return name, nil
+	case len(r.search) == 1:
+		return r.search[0] + "/" + name, nil
+	case slices.ContainsFunc(r.search, func(s string) bool { return ServerHost(s) == hubHost }):
+		return name, nil
+	}
+	return "", &Error{
+		Op: "find the registry of", Object: name, Kind: ErrAmbiguous,
+		Err:    fmt.Errorf("it may be in any of %s (%s)", strings.Join(r.search, ", "), r.from),
+		Advice: "write the name in full: " + r.search[0] + "/" + name,
+	}
 }

@@ -121,21 +121,31 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-func TestExpand(t *testing.T) {
+func TestQualify(t *testing.T) {
 	r := loadConf(t, exampleConf, "[aliases]\n\"tool\" = \"other.example.org/tool\"\n\"old\" = \"\"\n", "[[registry]]\nlocation = \"registry.com\"\nblocked = true\n")
 	for in, want := range map[string]string{
 		"debian": "docker.io/library/debian", "debian:12": "docker.io/library/debian:12", "tool@sha256:x": "other.example.org/tool@sha256:x",
-		"old": "old", "unknown:1": "unknown:1", "library/debian": "library/debian", "": "", "tool:5000/x": "tool:5000/x",
+		"old": "example.com/old", "unknown:1": "example.com/unknown:1", "me/debian": "example.com/me/debian", "": "",
+		"tool:5000/x": "tool:5000/x", "a.b/c": "a.b/c", "localhost/x": "localhost/x", "a%b+1": "a%b+1",
 	} {
-		if got := r.Expand(in); got != want {
-			t.Errorf("Expand(%q) = %q, want %q", in, got, want)
+		if got, err := r.Qualify(in); err != nil || got != want {
+			t.Errorf("Qualify(%q) = %q, %v; want %q", in, got, err, want)
 		}
+	}
+	several := loadConf(t, "unqualified-search-registries = ['a.org', 'b.org']")
+	var e *Error
+	if got, err := several.Qualify("x:1"); !errors.Is(err, ErrAmbiguous) || !errors.As(err, &e) || !strings.Contains(e.Hint(), "a.org/x:1") {
+		t.Errorf("several registries: %q, %v", got, err)
+	}
+	withHub := loadConf(t, "unqualified-search-registries = ['a.org', 'b.org']", "unqualified-search-registries = ['a.org', 'docker.io']")
+	if got, err := withHub.Qualify("x:1"); err != nil || got != "x:1" {
+		t.Errorf("several registries with Docker Hub: %q, %v", got, err)
 	}
 	if _, err := r.endpoints(parseRef(t, "registry.com/a")); !errors.Is(err, ErrBlocked) {
 		t.Errorf("a drop-in did not replace the table: %v", err)
 	}
-	if got := (*RegistriesConf)(nil).Expand("debian"); got != "debian" {
-		t.Errorf("no configuration: %q", got)
+	if got, err := (*RegistriesConf)(nil).Qualify("debian"); err != nil || got != "debian" {
+		t.Errorf("no configuration: %q, %v", got, err)
 	}
 }
 
@@ -149,6 +159,9 @@ func TestLoadRegistriesConfRefuses(t *testing.T) {
 		}
 	}
 	old := loadConf(t, "[registries.insecure]\nregistries = ['a.org']\n[registries.block]\nregistries = ['b.org']\n[registries.search]\nregistries = ['c.org']")
+	if got, err := old.Qualify("x"); err != nil || got != "c.org/x" {
+		t.Errorf("version 1: %q, %v", got, err)
+	}
 	if _, err := old.endpoints(parseRef(t, "b.org/x")); !errors.Is(err, ErrBlocked) || !old.insecure("a.org") {
 		t.Errorf("version 1: %v", err)
 	}

@@ -276,7 +276,7 @@ func reportBuild(env *environment, o buildOptions, tags []image.Reference, res *
 func (o buildOptions) options(env *environment, in *buildInput) (build.Options, error) {
 	b := build.Options{
 		Context: in.context.Root, Named: in.named, Dockerfile: in.relative, DryRun: o.dryRun, Tags: o.tags, Args: o.args, Labels: o.labels, Target: o.target,
-		Platform: env.globals.platform, Chroot: o.chroot, Jobs: o.jobs, HostEnv: os.Environ(),
+		Platform: env.globals.platform, Chroot: o.chroot, Jobs: o.jobs, HostEnv: os.Environ(), Qualify: env.qualify,
 		Report: env.show, Output: env.show.output, Log: env.log,
 	}
 	switch env.globals.cache {

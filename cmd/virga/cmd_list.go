@@ -1,14 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"virga/image"
+	"virga/registry"
 	"virga/storage"
 )
 
@@ -99,19 +104,50 @@ func printImages(w io.Writer, images []storage.Image, o listOptions) error {
 	return nil
 }
 
-// describe prints what is known of one image, as "key: value" lines.
+// describe prints what is known of one image as "key: value" lines: here, and
+// in its registry. That the registry cannot be asked is one of those lines.
 func describe(ctx context.Context, env *environment, st *storage.Store, query string) error {
+	var lines [][2]string
+	name := query
 	img, err := findImage(st, query)
+	switch {
+	case err == nil:
+		if lines, err = describeStored(st, query, img); err != nil {
+			return err
+		}
+		name = img.Ref
+	case errors.Is(err, storage.ErrNotFound):
+		if name, err = env.qualify(query); err != nil {
+			return err
+		}
+		lines = [][2]string{{"in storage", "no"}}
+	default:
+		return err
+	}
+	ref, err := parseReference(name)
 	if err != nil {
 		return err
 	}
+	if len(lines) == 1 {
+		lines = [][2]string{{"reference", ref.String()}, lines[0]}
+	}
+	lines = append(lines, env.describeRemote(ctx, ref, img)...)
+	for _, l := range lines {
+		if _, err := fmt.Fprintf(env.stdout, "%-13s%s\n", l[0]+":", l[1]); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func describeStored(st *storage.Store, query string, img storage.Image) ([][2]string, error) {
 	names, err := st.Lookup(query)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	row := newImageRow(img)
 	lines := [][2]string{
-		{"reference", img.Ref}, {"id", img.ID.String()}, {"digest", row.Digest}, {"platform", row.Platform},
+		{"reference", img.Ref}, {"in storage", "yes"}, {"id", img.ID.String()}, {"digest", row.Digest}, {"platform", row.Platform},
 		{"created", row.CreatedAt}, {"size", row.Size},
 	}
 	for _, n := range names[1:] {
@@ -120,10 +156,50 @@ func describe(ctx context.Context, env *environment, st *storage.Store, query st
 	for _, id := range img.Chain {
 		lines = append(lines, [2]string{"files", st.TreePath(id)})
 	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintf(env.stdout, "%-11s%s\n", l[0]+":", l[1]); err != nil {
-			return err
+	return lines, nil
+}
+
+// listPatience bounds how long list waits for a registry.
+const listPatience = 20 * time.Second
+
+// describeRemote is what the registry has under a reference. img is the image
+// in storage, or zero.
+func (env *environment) describeRemote(ctx context.Context, ref image.Reference, img storage.Image) [][2]string {
+	ctx, cancel := context.WithTimeoutCause(ctx, listPatience, fmt.Errorf("no answer for %v", listPatience))
+	defer cancel()
+	opts, err := env.registryOptions()
+	opts.Ask = registry.SourceFunc(env.environmentSecret) // nobody is asked for a password here
+	opts.Retry.Attempts = 2
+	client, cerr := registry.New(opts)
+	err = errors.Join(err, cerr)
+	var head registry.Descriptor
+	var platforms []image.Platform
+	if err == nil {
+		defer client.Close()
+		if head, err = client.Head(ctx, ref); err == nil {
+			platforms, err = client.Platforms(ctx, ref)
 		}
 	}
-	return ctx.Err()
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		return [][2]string{{"in registry", "no"}}
+	case err != nil:
+		return [][2]string{{"in registry", "not known: " + err.Error()}}
+	}
+	state := "yes"
+	if have := cmp.Or(img.IndexDigest, img.Digest); have != "" {
+		state = "yes, the same"
+		if have != head.Digest {
+			state = "yes, another than in storage"
+		}
+	}
+	lines := [][2]string{{"in registry", state}, {"digest there", head.Digest.String()}}
+	for _, p := range platforms {
+		note := ""
+		if env.globals.platform.Matches(p) {
+			note = " (this one)"
+		}
+		lines = append(lines, [2]string{"available", p.String() + note})
+	}
+	return lines
 }

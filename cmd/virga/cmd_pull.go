@@ -53,7 +53,7 @@ func newPullOptions(env *environment, c *cli.Context) (pullOptions, error) {
 	if d := c.Args().Get(1); d != "" {
 		o.dir = env.abs(d)
 	}
-	o.ref, err = parseReference(c.Args().First())
+	o.ref, err = env.remoteReference(c.Args().First())
 	return o, err
 }
 

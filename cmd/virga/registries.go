@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"virga/exchange"
+	"virga/image"
 	"virga/registry"
 	"virga/storage"
 )
@@ -18,18 +19,24 @@ import (
 // registryClient is a client for the registries, with the options, secrets
 // and proxies of the caller.
 func (env *environment) registryClient(progress registry.Progress) (*registry.Client, error) {
-	g := &env.globals
-	conf, err := env.registriesConf()
+	opts, err := env.registryOptions()
 	if err != nil {
 		return nil, err
 	}
-	return registry.New(registry.Options{
+	opts.Progress = progress
+	return registry.New(opts)
+}
+
+func (env *environment) registryOptions() (registry.Options, error) {
+	g := &env.globals
+	conf, err := env.registriesConf()
+	return registry.Options{
 		TLSNoVerify: g.tlsNoVerify, PlainHTTP: g.plainHTTP,
 		Auth: g.auth || env.getenv("CH_IMAGE_AUTH") == "yes", AskAlways: g.passwordMany,
 		Credentials: env.keychain(), Ask: registry.SourceFunc(env.askSecret),
 		Proxy: http.ProxyFromEnvironment, CertDirs: env.certDirs(), Registries: conf,
-		UserAgent: "virga/" + programVersion(), Log: env.log, Progress: progress,
-	})
+		UserAgent: "virga/" + programVersion(), Log: env.log,
+	}, err
 }
 
 // registriesConf is the configuration of the containers tools: what
@@ -46,6 +53,25 @@ func (env *environment) registriesConf() (*registry.RegistriesConf, error) {
 		}
 	}
 	return nil, nil
+}
+
+// remoteReference reads the name of an image in a registry. A short name is
+// what registries.conf says.
+func (env *environment) remoteReference(name string) (image.Reference, error) {
+	full, err := env.qualify(name)
+	if err != nil {
+		return image.Reference{}, err
+	}
+	return parseReference(full)
+}
+
+// qualify completes a short name.
+func (env *environment) qualify(name string) (string, error) {
+	conf, err := env.registriesConf()
+	if err != nil {
+		return "", err
+	}
+	return conf.Qualify(name)
 }
 
 // keychain reads the credential files of virga, Podman and Docker, in this
@@ -85,16 +111,23 @@ func (env *environment) certDirs() []string {
 }
 
 // askSecret gives the secret of the environment, else asks at the terminal.
-func (env *environment) askSecret(_ context.Context, host, _ string) (registry.Credential, error) {
+func (env *environment) askSecret(ctx context.Context, host, repo string) (registry.Credential, error) {
+	c, err := env.environmentSecret(ctx, host, repo)
+	if err != nil || !c.IsZero() || !env.terminalInput() {
+		return c, err
+	}
+	return env.promptCredential(host, "")
+}
+
+// environmentSecret gives the secret of the environment. It is for whatever
+// registry refuses strangers.
+func (env *environment) environmentSecret(context.Context, string, string) (registry.Credential, error) {
 	for _, p := range []string{"VIRGA", "CH_IMAGE"} {
 		if user := env.getenv(p + "_USERNAME"); user != "" {
 			return registry.Credential{Username: user, Password: env.getenv(p + "_PASSWORD")}, nil
 		}
 	}
-	if !env.terminalInput() {
-		return registry.Credential{}, nil
-	}
-	return env.promptCredential(host, "")
+	return registry.Credential{}, nil
 }
 
 // withExchange runs do with open storage and a registry client.
