@@ -68,11 +68,12 @@ func openMemo(file string) *digestMemo {
 	return &digestMemo{file: file, old: b}
 }
 
-// save writes the digests used in this build, if there are new ones.
+// save writes the digests used in this build, if there are new ones or the
+// order was another.
 func (m *digestMemo) save() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.add) == 0 {
+	if len(m.add) == 0 && m.at == nil {
 		return nil
 	}
 	out := make([]byte, 0, len(m.used)*memoRecord)
@@ -97,6 +98,14 @@ func (m *digestMemo) save() error {
 		return fmt.Errorf("remember file digests: %w", err)
 	}
 	return nil
+}
+
+// count is the number of records loaded.
+func (m *digestMemo) count() int {
+	if m == nil {
+		return 0
+	}
+	return len(m.old) / memoRecord
 }
 
 func record(b []byte, i int) []byte { return b[i*memoRecord : (i+1)*memoRecord] }
@@ -135,7 +144,7 @@ func (m *digestMemo) get(id fileID) (sum, bool) {
 
 // find returns the number of id's record, or -1.
 func (m *digestMemo) find(id fileID) int {
-	n, key := len(m.old)/memoRecord, id.encode()
+	n, key := m.count(), id.encode()
 	for i := m.next; i < min(m.next+2, n); i++ { // the one after the next if one has changed
 		if bytes.Equal(record(m.old, i)[:memoID], key[:]) {
 			return i

@@ -231,11 +231,15 @@ func (s *source) listAs(ctx context.Context, name, rel string, exclude filter) (
 	if s.ignore.pm == nil && exclude.pm == nil { // a matcher is for one at a time
 		w.helpers = make(chan struct{}, runtime.GOMAXPROCS(0)-1)
 	}
-	below, err := w.dir(fd, p.Path, rel, info, excluded)
-	if err != nil {
+	l := &dirItems{}
+	if p.Path == "." {
+		l.items = make([]item, 0, s.digests.count()+64) // as many as the last time
+	}
+	l.items = append(l.items, item{src: p.Path, rel: rel, st: st})
+	if err := w.dir(l, fd, p.Path, rel, info, excluded); err != nil {
 		return nil, err
 	}
-	items := append([]item{{src: p.Path, rel: rel, st: st}}, below...)
+	items := l.all()
 	if out && len(items) == 1 {
 		return nil, &SourceError{Source: name, Ignored: true}
 	}
@@ -250,27 +254,30 @@ type lister struct {
 	helpers chan struct{} // who may list a subdirectory beside the others; nil: nobody
 }
 
-// dir lists the directory open as fd, which it closes.
-func (w *lister) dir(fd int, src, rel string, ignored, excluded patternmatcher.MatchInfo) ([]item, error) {
+// dir appends what is in the directory open as fd, which it closes.
+func (w *lister) dir(l *dirItems, fd int, src, rel string, ignored, excluded patternmatcher.MatchInfo) (err error) {
 	f := os.NewFile(uintptr(fd), src)
 	defer f.Close()
 	names, err := sortedNames(f)
 	if err != nil {
-		return nil, fmt.Errorf("read directory %q: %w", src, err)
+		return fmt.Errorf("read directory %q: %w", src, err)
 	}
-	l := dirItems{items: make([]item, 0, len(names))}
+	subs := len(l.subs)
 	for _, name := range names {
-		err := w.ctx.Err()
-		if err == nil {
-			full, below := joinBoth(src, rel, name)
-			err = w.entry(&l, fd, name, item{src: full, rel: below}, ignored, excluded)
+		if err = w.ctx.Err(); err != nil {
+			break
 		}
-		if err != nil {
-			_, _ = l.all()
-			return nil, err
+		full, below := joinBoth(src, rel, name)
+		if err = w.entry(l, fd, name, item{src: full, rel: below}, ignored, excluded); err != nil {
+			break
 		}
 	}
-	return l.all()
+	for _, s := range l.subs[subs:] {
+		if <-s.done; err == nil {
+			err = s.err
+		}
+	}
+	return err
 }
 
 // joinBoth joins name to a path and to the path below the match, which mostly
@@ -286,8 +293,8 @@ func joinBoth(src, rel, name string) (full, below string) {
 	return full, path.Join(rel, name)
 }
 
-// dirItems is a directory's items, with those of subdirectories that others
-// list to come in.
+// dirItems is a directory's items, with those of subdirectories that other
+// goroutines list.
 type dirItems struct {
 	items []item
 	subs  []*subItems
@@ -296,31 +303,35 @@ type dirItems struct {
 // subItems is a subdirectory that is listed by another goroutine; its items
 // belong behind the first at.
 type subItems struct {
-	at    int
-	items []item
-	err   error
-	done  chan struct{}
+	dirItems
+	at   int
+	err  error
+	done chan struct{}
 }
 
-// all waits for the subdirectories and puts everything in order.
-func (l *dirItems) all() ([]item, error) {
-	n, err := len(l.items), error(nil)
-	for _, s := range l.subs {
-		<-s.done
-		n += len(s.items)
-		if err == nil {
-			err = s.err
-		}
+// all puts everything in order.
+func (l *dirItems) all() []item {
+	if len(l.subs) == 0 {
+		return l.items
 	}
-	if len(l.subs) == 0 || err != nil {
-		return l.items, err
-	}
-	out, from := make([]item, 0, n), 0
+	return l.appendTo(make([]item, 0, l.count()))
+}
+
+func (l *dirItems) count() int {
+	n := len(l.items)
 	for _, s := range l.subs {
-		out = append(append(out, l.items[from:s.at]...), s.items...)
+		n += s.count()
+	}
+	return n
+}
+
+func (l *dirItems) appendTo(out []item) []item {
+	from := 0
+	for _, s := range l.subs {
+		out = s.appendTo(append(out, l.items[from:s.at]...))
 		from = s.at
 	}
-	return append(out, l.items[from:]...), nil
+	return append(out, l.items[from:]...)
 }
 
 func (w *lister) entry(l *dirItems, dir int, name string, it item, ignored, excluded patternmatcher.MatchInfo) error {
@@ -364,21 +375,22 @@ func (w *lister) enter(l *dirItems, dir int, name string, it item, drop, drop2 b
 	if err != nil {
 		return fmt.Errorf("open %q: %w", it.src, err)
 	}
+	n := len(l.items)
+	l.items = append(l.items, it)
 	select {
 	case w.helpers <- struct{}{}:
-		l.items = append(l.items, it)
 		s := &subItems{at: len(l.items), done: make(chan struct{})}
 		l.subs = append(l.subs, s)
 		go func() {
 			defer func() { <-w.helpers; close(s.done) }()
-			s.items, s.err = w.dir(fd, it.src, it.rel, ignored, excluded)
+			s.err = w.dir(&s.dirItems, fd, it.src, it.rel, ignored, excluded)
 		}()
 		return nil
 	default:
 	}
-	below, err := w.dir(fd, it.src, it.rel, ignored, excluded)
-	if err == nil && (len(below) > 0 || !drop && !drop2) {
-		l.items = append(append(l.items, it), below...)
+	err = w.dir(l, fd, it.src, it.rel, ignored, excluded)
+	if (drop || drop2) && len(l.items) == n+1 { // there are no helpers where something may be excluded
+		l.items = l.items[:n]
 	}
 	return err
 }

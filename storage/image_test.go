@@ -193,7 +193,7 @@ func TestDeleteAndUndelete(t *testing.T) {
 	if got := must(s.Lookup("x/app:1"))(t); len(got) != 1 {
 		t.Error("not back")
 	}
-	if _, err := s.Undelete(ctx, ref(t, "x/app:1")); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Undelete(ctx, ref(t, "x/app:1")); !errors.Is(err, ErrExists) {
 		t.Errorf("twice: %v", err)
 	}
 	must(addImage(s, "app", "new"))(t)

@@ -52,7 +52,7 @@ func Reset(ctx context.Context, dir string, opts Options) error {
 // checkAllOurs refuses directories that are not storage or hold more.
 func (s *Store) checkAllOurs() error {
 	foreign := func(why string) error {
-		return fmt.Errorf("reset storage %q: %w: %s", s.dir, ErrNotStorage, why)
+		return &foreignError{fmt.Errorf("reset storage %q: %w: %s", s.dir, ErrNotStorage, why)}
 	}
 	b, err := os.ReadFile(s.path(versionFile))
 	if err != nil {
@@ -79,6 +79,17 @@ func (s *Store) checkAllOurs() error {
 		return foreign("it has not the parts of one")
 	}
 	return nil
+}
+
+// foreignError is the refusal to delete what is not ours.
+type foreignError struct{ error }
+
+// Unwrap returns the error without the advice.
+func (e *foreignError) Unwrap() error { return e.error }
+
+// Hint says what to do.
+func (e *foreignError) Hint() string {
+	return "reset deletes only what virga made; is this the directory you mean (-s, $VIRGA_STORAGE)?"
 }
 
 // isKnown reports whether a name in the storage directory is ours, or one

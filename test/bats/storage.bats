@@ -82,3 +82,19 @@ setup() { common_setup; }
     [ ! -e "$VIRGA_STORAGE" ] || [ -z "$(find "$VIRGA_STORAGE/trees" "$VIRGA_STORAGE/images" -mindepth 1 2>/dev/null)" ]
     virga_run 0 reset
 }
+
+@test "reset is refused while others work there, and says what it may delete" {
+    tiny
+    printf 'FROM tiny\nRUN sleep 3\n' | virga build -q -t app - >/dev/null &
+    local pid=$!
+    wait_for 10 pgrep -f 'sleep 3'
+    virga_run 1 reset
+    fails "in use by process"
+    wait $pid
+    virga_run 0 list
+    prints "$(printf 'app:latest\ntiny:latest')"
+    mkdir other && touch other/x
+    virga_run 1 -s other reset
+    hints "reset deletes only what virga made"
+    virga_run 0 reset
+}

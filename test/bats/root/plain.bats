@@ -40,3 +40,41 @@ EOF
     virga_run 0 inspect app
     [ "$(jq -c '.[0].RootFS.Layers' <<<"$output" | jq -r '.[1]')" = "$(jq -r '.[1]' <<<"$here")" ]
 }
+
+@test "the same digests with overlay mounts, without them, and as another user" {
+    mkdir context && echo 1 >context/f && echo 2 >context/g && chmod 644 context/*
+    dockerfile <<'EOF'
+FROM tiny AS one
+RUN mkdir /made && for i in 5 3 1 4 2; do echo $i >/made/$i; done && ln /made/1 /made/one && chown -R 7:8 /made && chmod 4755 /made/3
+RUN rm -r /var/tmp /made/4 && mkfifo /made/pipe && mknod /made/null c 1 3 && chmod 700 /root
+FROM tiny
+WORKDIR /work/dir
+COPY context /copied
+COPY --from=one /made /made
+RUN echo x >>/copied/f && mv /copied/g /copied/h && rm -r /made && mkdir /made && echo n >/made/n
+EOF
+    # digests prints the layers of app, which a push to REPOSITORY then has as blobs.
+    digests() {
+        virga build -q --timestamp 1600000000 -t app . >/dev/null
+        virga push -q --plain-http app "$REGISTRY/$1:1"
+        reg "$1/manifests/1" -H 'Accept: application/vnd.oci.image.manifest.v1+json'
+    }
+    export SOURCE_DATE_EPOCH=1500000000
+    virga reset
+    virga import "$SUITE_DIR/tiny.tar" tiny
+    local plain over
+    plain=$(digests repplain)
+    sleep 1.1
+    touch context/f
+    export VIRGA_STORAGE=$BATS_TEST_TMPDIR/storage2
+    virga import "$SUITE_DIR/tiny.tar" tiny
+    over=$(umask 077 && digests repover)
+    [ "$plain" = "$over" ] || { diff <(jq . <<<"$plain") <(jq . <<<"$over"); false; }
+    chmod 755 "$BATS_TEST_TMPDIR" "$PWD" && chmod 644 Dockerfile
+    mkdir "$BATS_TEST_TMPDIR/third" && chown 4711:4711 "$BATS_TEST_TMPDIR/third"
+    # shellcheck disable=SC2016
+    setpriv --reuid 4711 --regid 4711 --clear-groups env HOME=/nonexistent VIRGA_STORAGE="$BATS_TEST_TMPDIR/third/storage" sh -c \
+        'virga import "$1" tiny && virga build -q --timestamp 1600000000 -t app . && virga push -q --plain-http app "$2/repthird:1"' \
+        - "$SUITE_DIR/tiny.tar" "$REGISTRY" >/dev/null
+    [ "$(reg repthird/manifests/1 -H 'Accept: application/vnd.oci.image.manifest.v1+json')" = "$over" ]
+}
