@@ -56,7 +56,7 @@ EOF
     # digests prints the layers of app, which a push to REPOSITORY then has as blobs.
     digests() {
         virga build -q --timestamp 1600000000 -t app . >/dev/null
-        virga push -q --plain-http app "$REGISTRY/$1:1"
+        virga push -q --plain-http app "$REGISTRY/$1:1" >/dev/null
         reg "$1/manifests/1" -H 'Accept: application/vnd.oci.image.manifest.v1+json'
     }
     export SOURCE_DATE_EPOCH=1500000000
