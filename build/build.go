@@ -78,6 +78,7 @@ type Options struct {
 	DryRun     bool       // report what would be done, and do nothing
 	Jobs       int        // stages worked on at once; 0: as many as processors
 	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image, and files of the context have this one
+	Squash     bool       // one layer for all that is added to the base image
 	Flat       bool       // keep the image as one tree, too
 	HostEnv    []string   // the caller's environment, for pass-through variables
 	// Qualify completes the name of an image that is not in storage and says

@@ -18,6 +18,11 @@ func (b *builder) commit(ctx context.Context, s *stage) (*storage.Image, error) 
 			return nil, err
 		}
 	}
+	if b.Squash {
+		if err := s.squash(ctx); err != nil {
+			return nil, err
+		}
+	}
 	layers, size, err := b.layers(s.chain)
 	if err != nil {
 		return nil, err

@@ -49,6 +49,7 @@ type StateUsage struct {
 	Parent      string
 	Stage       string
 	Instruction string
+	Failed      bool  // what was there before the instruction failed, kept to be looked into
 	Bytes       int64 // of its own tree
 	LastUsed    time.Time
 	Images      []string // references of the images that it is part of
@@ -193,6 +194,11 @@ func (c *contents) duStates(u *Usage) {
 			continue
 		}
 		i := StateUsage{Key: st.key, Parent: st.parent, Stage: st.stage, Instruction: st.text, LastUsed: st.used, Active: c.pinned(st.chain)}
+		if i.Failed = st.kept; i.Failed {
+			u.Cache.Count++
+			u.ByState = append(u.ByState, i)
+			continue // its trees are those of the states before it
+		}
 		for _, id := range st.chain {
 			if t := c.trees[id]; t != nil {
 				i.Bytes += t.bytes

@@ -29,6 +29,7 @@ type stateInfo struct {
 	stage  string
 	text   string // the instruction
 	alias  bool   // it only leads to another one
+	kept   bool   // it is no result
 	used   time.Time
 	chain  []TreeID
 	bad    bool // damaged, or lost with the boot it was written in
@@ -116,7 +117,7 @@ func (s *Store) scanStates(ctx context.Context, c, old *contents) error {
 		case err != nil:
 			return err
 		}
-		c.states[path] = &stateInfo{key: st.Key, parent: st.Parent, stage: st.Stage, text: st.Instruction, alias: st.Alias != "", used: st.LastUsed, chain: st.Chain, bad: s.lost(durable, st.BootID)}
+		c.states[path] = &stateInfo{key: st.Key, parent: st.Parent, stage: st.Stage, text: st.Instruction, alias: st.Alias != "", kept: len(st.Kept) > 0, used: st.LastUsed, chain: st.Chain, bad: s.lost(durable, st.BootID)}
 		return nil
 	})
 }

@@ -84,6 +84,9 @@ func (n *cacheNode) holds(ref string) bool {
 
 func (n *cacheNode) label(max int) string {
 	text := instructionText(n.StateUsage, max)
+	if n.Failed {
+		text = "(failed) " + text
+	}
 	if n.Stage != "" {
 		text = n.Stage + ": " + text
 	}

@@ -35,6 +35,7 @@ type buildOptions struct {
 	outputs   []buildOutput
 	iidFile   string
 	metadata  string // --metadata-file
+	squash    bool
 	flat      bool
 	timestamp string // --timestamp as given, "" for $SOURCE_DATE_EPOCH
 	dryRun    bool
@@ -68,6 +69,7 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.StringFlag{Name: "isolation", Value: "userns", Usage: "run RUN in `KIND`: userns, or chroot (real root only)"},
 			intFlag("jobs", "", "work on `N` stages at once (default: processors)"),
 			&cli.BoolFlag{Name: "pull", Usage: "ask registries for newer base images"},
+			&cli.BoolFlag{Name: "squash", Usage: "make one layer of all that is added to the base image"},
 			&cli.BoolFlag{Name: "flat", Usage: "keep the image as one directory, img/NAME in storage, too"},
 			&cli.StringFlag{Name: "timestamp", Usage: "let no time in the image be later than `SEC` seconds since 1970"},
 			&cli.StringFlag{Name: "timing", Usage: "draw where the time went to `FILE.svg|FILE.html`"},
@@ -96,7 +98,7 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	o := buildOptions{
 		context: c.Args().First(), file: c.String("file"), target: c.String("target"), force: c.String("force"),
 		forceCmds: c.StringSlice("force-cmd"), pull: c.Bool("pull"), iidFile: c.String("iidfile"),
-		metadata: c.String("metadata-file"), flat: c.Bool("flat"), timestamp: c.String("timestamp"),
+		metadata: c.String("metadata-file"), squash: c.Bool("squash"), flat: c.Bool("flat"), timestamp: c.String("timestamp"),
 		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"), check: c.Bool("check"), format: c.String("format"),
 		secrets: c.StringSlice("secret"), ssh: c.StringSlice("ssh"), timing: c.String("timing"),
 	}
@@ -313,7 +315,7 @@ func (o buildOptions) options(env *environment, in *buildInput) (build.Options, 
 		env.log.Info("inferred image name: " + tag.String())
 		b.Tags = []image.Reference{tag}
 	}
-	if b.Flat = o.flat; o.timestamp != "" {
+	if b.Squash, b.Flat = o.squash, o.flat; o.timestamp != "" {
 		b.Epoch, err = parseEpoch("build: --timestamp", o.timestamp)
 	} else {
 		b.Epoch, err = sourceDateEpoch(env)

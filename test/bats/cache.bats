@@ -309,16 +309,24 @@ misses() { [ "$(grep -cE '^( *|[a-z]+ +)[0-9]+\. ' <<<"$stderr")" -eq "$1" ] || 
 }
 
 @test "RUN --mount=type=cache: locked waits, private gets another, shared has all" {
-    printf 'FROM tiny\nARG N\nRUN --mount=type=cache,target=/c,sharing=$S sh -c "test ! -e /c/busy && echo alone >/r || echo together >/r; touch /c/busy; sleep 1.5; rm -f /c/busy"\n' >template
-    local s
-    for s in locked private shared; do
-        sed "s/\$S/$s,id=$s/" template >Dockerfile
-        virga build -q -t "$s-1" --build-arg N=1 . >/dev/null &
-        local pid=$!
-        wait_for 20 pgrep -f 'touch /c/busy'
-        sleep 0.3
-        virga build -q -t "$s-2" --build-arg N=2 . >/dev/null
-        wait $pid
+    mkdir sync
+    cat >template <<'EOF'
+FROM tiny
+ARG N
+RUN --mount=type=cache,target=/c,id=HOW,sharing=HOW if [ $N = 2 ]; then test -e /c/busy && echo together >/r || echo alone >/r; exit; fi; \
+    touch /c/busy /sync/HOW-has; n=0; while [ ! -e /sync/HOW-go ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done; rm /c/busy
+EOF
+    local how one two
+    for how in locked private shared; do
+        sed "s/HOW/$how/g" template >Dockerfile
+        virga build -q -b "$PWD/sync:/sync" -t "$how-1" --build-arg N=1 . >/dev/null &
+        one=$!
+        wait_for 20 test -e sync/$how-has
+        virga build -q -b "$PWD/sync:/sync" -t "$how-2" --build-arg N=2 . >/dev/null &
+        two=$!
+        if [ $how = locked ]; then sleep 1; else wait $two; fi
+        touch sync/$how-go
+        wait $one $two
     done
     [ "$(virga run locked-2 -- cat /r)" = alone ]
     [ "$(virga run private-2 -- cat /r)" = alone ]
@@ -327,4 +335,43 @@ misses() { [ "$(grep -cE '^( *|[a-z]+ +)[0-9]+\. ' <<<"$stderr")" -eq "$1" ] || 
     prints_like "*Cache Mounts 4*"
     virga_run 0 prune -a
     prints_like "*Cache mounts: 4*"
+}
+
+@test "build --squash: one layer above the base, the same files" {
+    mkdir ctx && echo 1 >ctx/f
+    cat >ctx/Dockerfile <<'EOF'
+FROM tiny
+RUN echo secret >/secret && mkdir -p /d/sub /x && echo a >/d/a && ln /d/a /d/hard && ln -s a /d/link && chown 3:4 /d/a && echo in >/x/in
+RUN rm /secret && rm -r /var && rm /etc/group && chmod 4711 /d/a && rm -r /x && echo file >/x
+RUN rm -r /usr && mkdir /usr && echo u >/usr/new && rm /x && mkdir /x && echo new >/x/new
+COPY --chown=5:6 f /f
+RUN mknod /d/null c 1 3 && mkfifo /d/pipe && chmod 0 /f
+EOF
+    virga build -q -t plain --timestamp 1600000000 ctx >/dev/null
+    virga_run 0 build -t squashed --timestamp 1600000000 --squash ctx
+    says "1. (squash)"
+    virga_run 0 inspect squashed
+    jq -e '.[0].RootFS.Layers | length == 2' <<<"$output"
+    [ "$(jq -r '.[0].RootFS.Layers[0]' <<<"$output")" = "$(virga inspect tiny | jq -r '.[0].RootFS.Layers[0]')" ]
+    virga history squashed
+    virga_run 0 push -q --plain-http squashed "$REGISTRY/squashed:1"
+    virga_run 0 push -q --plain-http plain "$REGISTRY/unsquashed:1"
+    local list='find / -xdev \( -path /proc -o -path /sys -o -path /dev \) -prune -o -exec stat -c "%n %F %a %u %g %s %t:%T" {} + | sort'
+    local i
+    for i in plain squashed; do
+        virga run --force $i -- sh -c "$list" >$i.list
+        virga unpack -o $i.dir $i
+    done
+    diff plain.list squashed.list
+    rm ./*.dir/d/pipe # nothing to compare
+    diff -r --no-dereference plain.dir squashed.dir
+    reg squashed/manifests/1 -H 'Accept: application/vnd.oci.image.manifest.v1+json' | jq -r '.layers[1].digest' >digest
+    reg "squashed/blobs/$(cat digest)" | tar -tzf - >names
+    ! grep -q 'secret' names
+    virga_run 0 build -t squashed --timestamp 1600000000 --squash ctx
+    says "1\* (squash)"
+    # An image of one new layer has nothing to squash.
+    printf 'FROM tiny\nRUN echo x >/x\n' | virga build -q -t one --squash - >/dev/null
+    virga_run 0 inspect one
+    jq -e '.[0].RootFS.Layers | length == 2' <<<"$output"
 }

@@ -7,7 +7,10 @@ setup() {
     export VIRGA_STORAGE=$BATS_TEST_TMPDIR/o/m/storage
     virga import "$SUITE_DIR/tiny.tar" tiny
 }
-teardown() { umount -l "$BATS_TEST_TMPDIR/o/m"; }
+teardown() {
+    umount -l "$BATS_TEST_TMPDIR/o/m"
+    rm -rf "${third-/nonexistent}"
+}
 
 @test "files are copied instead, with the same result" {
     echo c >f
@@ -51,7 +54,7 @@ FROM tiny
 WORKDIR /work/dir
 COPY context /copied
 COPY --from=one /made /made
-RUN echo x >>/copied/f && mv /copied/g /copied/h && rm -r /made && mkdir /made && echo n >/made/n
+RUN echo x >>/copied/f && mv /copied/g /copied/h && rm -r /made
 EOF
     # digests prints the layers of app, which a push to REPOSITORY then has as blobs.
     digests() {
@@ -70,11 +73,14 @@ EOF
     virga import "$SUITE_DIR/tiny.tar" tiny
     over=$(umask 077 && digests repover)
     [ "$plain" = "$over" ] || { diff <(jq . <<<"$plain") <(jq . <<<"$over"); false; }
-    chmod 755 "$BATS_TEST_TMPDIR" "$PWD" && chmod 644 Dockerfile
-    mkdir "$BATS_TEST_TMPDIR/third" && chown 4711:4711 "$BATS_TEST_TMPDIR/third"
+    # Another user, where that user may look.
+    third=$(mktemp -d /var/tmp/virga-third.XXXXXX)
+    cp -r context Dockerfile "$SUITE_DIR/tiny.tar" "$third"
+    chmod 644 "$third"/Dockerfile "$third"/tiny.tar "$third"/context/*
+    chown -R 4711:4711 "$third"
     # shellcheck disable=SC2016
-    setpriv --reuid 4711 --regid 4711 --clear-groups env HOME=/nonexistent VIRGA_STORAGE="$BATS_TEST_TMPDIR/third/storage" sh -c \
-        'virga import "$1" tiny && virga build -q --timestamp 1600000000 -t app . && virga push -q --plain-http app "$2/repthird:1"' \
-        - "$SUITE_DIR/tiny.tar" "$REGISTRY" >/dev/null
+    setpriv --reuid 4711 --regid 4711 --clear-groups env HOME=/nonexistent VIRGA_STORAGE="$third/storage" sh -c \
+        'cd "$1" && virga import tiny.tar tiny && virga build -q --timestamp 1600000000 -t app . && virga push -q --plain-http app "$2/repthird:1"' \
+        - "$third" "$REGISTRY" >/dev/null
     [ "$(reg repthird/manifests/1 -H 'Accept: application/vnd.oci.image.manifest.v1+json')" = "$over" ]
 }
