@@ -11,6 +11,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"virga/archive"
 	"virga/fakeroot"
 	"virga/image"
 	"virga/layer"
@@ -85,6 +86,9 @@ func (x *Exchange) read(ctx context.Context, work *storage.Work, dir, path strin
 	}
 	if fi.IsDir() {
 		return layer.CopyTree(ctx, dir, path, layer.CopyOptions{Logger: x.log})
+	}
+	if archive.IsSquash(path) {
+		return nil, &hintedError{"it is a SquashFS file, which can be run but not read", "unsquashfs (of squashfs-tools) makes a directory of it, which can be imported"}
 	}
 	f, err := os.Open(path)
 	if err != nil {

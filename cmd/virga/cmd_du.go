@@ -172,7 +172,7 @@ func printRows[R any](w io.Writer, rows []R, format, command string) error {
 		}
 		return nil
 	}
-	t, err := template.New("--format").Parse(strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format))
+	t, err := template.New("--format").Funcs(templateFuncs).Parse(strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format))
 	if err != nil {
 		return usagef("%s: %v", command, err)
 	}

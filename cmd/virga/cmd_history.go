@@ -20,16 +20,20 @@ func historyCommand(env *environment) *cli.Command {
 		Description: `A line for each instruction, the last one first: the layer it made, its time, the
 bytes of files in the layer, and the instruction. Layers of one pulled image
 are one tree in storage; theirs is the compressed size, marked with z.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "print each instruction as `F`: json, or a Go template"},
+			&cli.BoolFlag{Name: "no-trunc", Usage: "print layers' digests whole"},
+		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1, "REF"); err != nil {
 				return err
 			}
-			return runHistory(c.Context, env, c.Args().First())
+			return runHistory(c.Context, env, c.Args().First(), c.String("format"), c.Bool("no-trunc"))
 		},
 	}
 }
 
-func runHistory(ctx context.Context, env *environment, ref string) error {
+func runHistory(ctx context.Context, env *environment, ref, format string, whole bool) error {
 	st, err := env.openStorage(ctx)
 	if err != nil {
 		return err
@@ -47,31 +51,64 @@ func runHistory(ctx context.Context, env *environment, ref string) error {
 	if err != nil {
 		return err
 	}
-	return printHistory(env.stdout, c.History, layers)
+	rows := historyRows(c.History, layers, whole)
+	switch {
+	case env.globals.verbosity < 0:
+		for _, r := range rows {
+			fmt.Fprintln(env.stdout, r.ID)
+		}
+		return nil
+	case format != "" && format != "table":
+		return printRows(env.stdout, rows, format, "history")
+	}
+	return printHistory(env.stdout, rows)
 }
 
-// printHistory pairs the entries that made a layer with the layers. Layers
-// that the history does not mention are at the bottom, as they are in images
-// whose history was cut.
-func printHistory(w io.Writer, history []image.History, layers []imageLayer) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "LAYER\tCREATED\tSIZE\tCREATED BY")
+// historyRow is an instruction. The names of the members are those of `docker
+// history --format`.
+type historyRow struct {
+	ID        string // of the layer, "-" if it made none
+	CreatedAt string
+	CreatedBy string
+	Size      string
+	Comment   string
+}
+
+// historyRows pairs the entries that made a layer with the layers, the last
+// one first. Layers that the history does not mention are at the bottom, as
+// they are in images whose history was cut.
+func historyRows(history []image.History, layers []imageLayer, whole bool) []historyRow {
+	var rows []historyRow
+	id := func(l imageLayer) string {
+		if whole && l.diffID != "" {
+			return l.diffID.String()
+		}
+		return layerID(l)
+	}
 	next := len(layers)
 	for i := len(history) - 1; i >= 0; i-- {
 		h := history[i]
-		id, size := "-", "0B"
+		r := historyRow{ID: "-", CreatedAt: "-", CreatedBy: oneLine(h.CreatedBy), Size: "0B", Comment: oneLine(h.Comment)}
 		if !h.EmptyLayer && next > 0 {
 			next--
-			id, size = layerID(layers[next]), layerSize(layers[next])
+			r.ID, r.Size = id(layers[next]), layerSize(layers[next])
 		}
-		created := "-"
 		if h.Created != nil {
-			created = h.Created.UTC().Format("2006-01-02 15:04:05")
+			r.CreatedAt = h.Created.UTC().Format("2006-01-02 15:04:05")
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", id, created, size, oneLine(h.CreatedBy, h.Comment))
+		rows = append(rows, r)
 	}
 	for next--; next >= 0; next-- {
-		fmt.Fprintf(tw, "%s\t-\t%s\t%s\n", layerID(layers[next]), layerSize(layers[next]), "(not in the history)")
+		rows = append(rows, historyRow{ID: id(layers[next]), CreatedAt: "-", CreatedBy: "(not in the history)", Size: layerSize(layers[next])})
+	}
+	return rows
+}
+
+func printHistory(w io.Writer, rows []historyRow) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(tw, "LAYER\tCREATED\tSIZE\tCREATED BY")
+	for _, r := range rows {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", r.ID, r.CreatedAt, r.Size, strings.TrimSpace(r.CreatedBy+" "+r.Comment))
 	}
 	return tw.Flush()
 }

@@ -20,11 +20,14 @@ func inspectCommand(env *environment) *cli.Command {
 		Usage:       "print everything about images, as JSON",
 		ArgsUsage:   "REF...",
 		Description: "The result is an array with an object for each REF, as docker image inspect prints it.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print each image with the Go template `F`; json is a line of JSON"},
+		},
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, -1, "REF"); err != nil {
 				return err
 			}
-			return runInspect(c.Context, env, c.Args().Slice())
+			return runInspect(c.Context, env, c.Args().Slice(), c.String("format"))
 		},
 	}
 }
@@ -63,7 +66,7 @@ type inspectedStorage struct {
 	Trees []string
 }
 
-func runInspect(ctx context.Context, env *environment, refs []string) error {
+func runInspect(ctx context.Context, env *environment, refs []string, format string) error {
 	st, err := env.openStorage(ctx)
 	if err != nil {
 		return err
@@ -82,6 +85,19 @@ func runInspect(ctx context.Context, env *environment, refs []string) error {
 		if out[i], err = inspect(st, all, img); err != nil {
 			return err
 		}
+	}
+	switch format {
+	case "":
+	case "json":
+		return printRows(env.stdout, out, format, "inspect")
+	default: // a template names members as the JSON does
+		rows := make([]any, len(out))
+		for i, in := range out {
+			if rows[i], err = plainJSON(in); err != nil {
+				return err
+			}
+		}
+		return printRows(env.stdout, rows, format, "inspect")
 	}
 	enc := json.NewEncoder(env.stdout)
 	enc.SetEscapeHTML(false)

@@ -81,7 +81,7 @@ func outerID(file string) int {
 func mountSquash(ctx context.Context, file, dir string) (_ string, done func(), err error) {
 	program, err := exec.LookPath("squashfuse")
 	if err != nil {
-		return "", nil, &archive.NoProgramError{Program: "squashfuse", Package: "squashfuse", Without: "virga convert makes a directory or an image of the file"}
+		return "", nil, &archive.NoProgramError{Program: "squashfuse", Package: "squashfuse", Without: "unsquashfs makes a directory of the file, which virga run starts"}
 	}
 	remove := func() {}
 	if dir == "" {

@@ -65,3 +65,19 @@ EOF
     virga_run 1 history nothing
     fails nothing "not in storage"
 }
+
+@test "inspect --format and history --format, as docker has them" {
+    tiny
+    dockerfile <<<$'FROM tiny\nENV A=b\nCMD ["x", "y"]\n'
+    virga build -t app . 2>/dev/null
+    virga_run 0 inspect -f '{{.Os}} {{json .Config.Cmd}} {{join .Config.Env ","}}' app
+    prints 'linux ["x","y"] A=b'
+    virga_run 0 inspect --format json app
+    jq -e '.RepoTags == ["app:latest"]' <<<"$output"
+    virga_run 0 history --format '{{.CreatedBy}}|{{.Size}}' app
+    prints_like 'CMD*|0B*'
+    virga_run 0 history --no-trunc -q app
+    prints_like '*sha256:*'
+    virga_run 2 inspect -f '{{.x' app
+    fails 'inspect: '
+}
