@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -102,6 +103,14 @@ func TestTruth(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Where it is now, a normal user may not be able to read it.
+	if out, err := exec.CommandContext(t.Context(), "cp", "--reflink=auto", base, work+"/base.tar").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Chmod(work+"/base.tar", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	base = work + "/base.tar"
 	p := place{work: work, registry: strings.TrimPrefix(server.URL, "http://")}
 	emulated := newVirga(t, p, binary)
 	real := &virga{place: place{work: work + "/real", registry: p.registry}, binary: emulated.binary}
