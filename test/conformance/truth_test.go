@@ -24,7 +24,8 @@ import (
 // their own, setuid and setgid programs, file capabilities, access lists,
 // a database made by its own user, keys that only their owner may read. An RPM
 // has other users' files, capabilities and devices.
-const truthFile = `FROM debian
+const truthFile = `ARG BASE
+FROM $BASE
 ENV DEBIAN_FRONTEND=noninteractive
 RUN apt-get -q update && apt-get -qy install --no-install-recommends \
     openssh-server postgresql systemd dbus man-db cron exim4-daemon-light munge slurmd mariadb-server redis-server nginx \
@@ -114,18 +115,22 @@ func TestTruth(t *testing.T) {
 	p := place{work: work, registry: strings.TrimPrefix(server.URL, "http://")}
 	emulated := newVirga(t, p, binary)
 	real := &virga{place: place{work: work + "/real", registry: p.registry}, binary: emulated.binary}
-	got := truth(t, emulated, base, "emulated")
-	want := truth(t, real, base, "real", "--isolation", "chroot")
+	for _, args := range [][]string{{"import", base, "base"}, {"push", "--plain-http", "base", p.registry + "/base"}} {
+		if _, err := emulated.run(t.Context(), work, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := truth(t, emulated, "emulated")
+	want := truth(t, real, "real", "--isolation", "chroot")
 	compareTruth(t, got, want)
 }
 
-// truth imports the base, builds, pushes, and reads what was pushed.
-func truth(t *testing.T, v *virga, base, tag string, args ...string) tree {
+// truth builds on the base in the registry, pushes, and reads what was pushed.
+func truth(t *testing.T, v *virga, tag string, args ...string) tree {
 	t.Helper()
 	debs := filepath.Join(strings.TrimSuffix(v.work, "/real"), "debs")
 	for _, step := range [][]string{
-		append(slices.Clone(args), "import", base, "debian"),
-		append([]string{"build", "-t", tag, "-b", debs + ":/var/cache/apt/archives", "."}, args...),
+		append([]string{"build", "-t", tag, "--build-arg", "BASE=" + v.registry + "/base", "-b", debs + ":/var/cache/apt/archives", "."}, args...),
 		{"push", "--plain-http", tag, v.registry + "/" + tag},
 	} {
 		if _, err := v.run(t.Context(), filepath.Join(filepath.Dir(debs), "context"), step...); err != nil {
