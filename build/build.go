@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -85,6 +86,8 @@ type Options struct {
 	// no registry; nil: it is Docker Hub's.
 	Qualify func(name string) (string, error)
 	Report  Reporter // nil: nobody
+	// Stdin is what RUN reads; nil: nothing. It is for an interactive session.
+	Stdin *os.File
 	// Output is where what a step's commands print goes; nil: nowhere.
 	Output func(Step) io.Writer
 	Log    *slog.Logger

@@ -166,7 +166,7 @@ func (s *stage) execute(ctx context.Context, key runKey, snap *snapshot, mounts 
 		Root: snap.root.Name(), Chroot: s.b.Chroot, NoNetwork: key.Network == "none",
 		Process: specs.Process{Args: key.Args, Env: env, Cwd: path.Join("/", key.Dir), User: specs.User{UID: user.uid, GID: user.gid, AdditionalGids: user.groups}},
 		Mounts:  slices.Concat(unpriv.BuildMounts(), binds, mounts.mounts),
-		Stdout:  out, Stderr: out,
+		Stdin:   s.b.Stdin, Stdout: out, Stderr: out,
 	}
 	if key.Script != "" {
 		m, err := s.scriptMount(snap, key.Script)

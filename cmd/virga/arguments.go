@@ -15,9 +15,15 @@ type bind struct {
 
 // parseBinds reads SRC[:DST[:ro]]. DST is SRC if it is left out. A relative
 // SRC is relative to the working directory; DST has to be absolute.
+//
+// The site's binds come first.
 func parseBinds(env *environment, list []string) ([]bind, error) {
+	site, err := env.readSite()
+	if err != nil {
+		return nil, err
+	}
 	var out []bind
-	for _, s := range list {
+	for _, s := range append(site.bindsHere(), list...) {
 		part := strings.Split(s, ":")
 		if len(part) > 3 || part[0] == "" {
 			return nil, usagef("--bind %q is not SRC[:DST[:ro]]", s)

@@ -15,6 +15,7 @@ type environment struct {
 	getenv func(string) string
 	// lookupEnv tells a variable that is empty from one that is not set.
 	lookupEnv func(string) (string, bool)
+	siteFile  string // of the site's defaults; "": none
 	dir       string // working directory, absolute
 	uid       int    // effective user
 
@@ -29,7 +30,7 @@ type environment struct {
 // directory that no longer exists is "", found out when something needs it.
 func processEnvironment() *environment {
 	dir, _ := os.Getwd()
-	return &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, lookupEnv: os.LookupEnv, dir: dir, uid: os.Geteuid()}
+	return &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, lookupEnv: os.LookupEnv, siteFile: siteFile, dir: dir, uid: os.Geteuid()}
 }
 
 // abs returns path as the user meant it: relative to the working directory.

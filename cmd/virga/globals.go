@@ -139,26 +139,44 @@ func (g *globals) setCache(use, off, rebuild bool) error {
 	return nil
 }
 
-// storageDir is the storage directory: --storage, else $VIRGA_STORAGE, else
-// $CH_IMAGE_STORAGE, else /var/tmp/$USER.virga. It need not exist.
+// storageDir is the storage directory. It need not exist.
 func (env *environment) storageDir() (string, error) {
+	s := site{}
+	if env.globals.storage == "" && env.getenv("VIRGA_STORAGE") == "" && env.getenv("CH_IMAGE_STORAGE") == "" {
+		var err error
+		if s, err = env.readSite(); err != nil {
+			return "", err
+		}
+	}
+	dir, _, err := env.storageSource(s)
+	return dir, err
+}
+
+// storageSource is the storage directory and where it comes from: --storage,
+// else $VIRGA_STORAGE, else $CH_IMAGE_STORAGE, else the site's file, else
+// /var/tmp/$USER.virga.
+func (env *environment) storageSource(s site) (dir, source string, err error) {
 	if env.globals.storage != "" {
-		return env.abs(env.globals.storage), nil
+		return env.abs(env.globals.storage), "--storage", nil
 	}
 	if dir := env.getenv("VIRGA_STORAGE"); dir != "" {
-		return env.abs(dir), nil
+		return env.abs(dir), "$VIRGA_STORAGE", nil
 	}
 	if dir := env.getenv("CH_IMAGE_STORAGE"); dir != "" {
 		if !filepath.IsAbs(dir) {
-			return "", fmt.Errorf("$CH_IMAGE_STORAGE %q is not an absolute path", dir)
+			return "", "", fmt.Errorf("$CH_IMAGE_STORAGE %q is not an absolute path", dir)
 		}
-		return filepath.Clean(dir), nil
+		return filepath.Clean(dir), "$CH_IMAGE_STORAGE", nil
+	}
+	if s.storage != "" {
+		dir, err := s.storageDir(env)
+		return dir, s.file, err
 	}
 	name, err := env.userName()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return filepath.Join("/var/tmp", name+".virga"), nil
+	return filepath.Join("/var/tmp", name+".virga"), "default", nil
 }
 
 // userName is $USER, else the name of the effective user, else its number.
