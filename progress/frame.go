@@ -26,8 +26,19 @@ const (
 // outside of East Asia have them.
 var cells = &runewidth.Condition{}
 
-// width is the number of columns of a line, which may have colours.
-func width(s string) int { return cells.StringWidth(withoutEscapes(s)) }
+// wrapped is how many rows a line takes on a terminal of cols columns. A wide
+// letter that does not fit at the end of a row begins the next.
+func wrapped(s string, cols int) int {
+	rows, col := 1, 0
+	for _, r := range s {
+		w := cells.RuneWidth(r)
+		if col+w > cols {
+			rows, col = rows+1, 0
+		}
+		col += w
+	}
+	return rows
+}
 
 func (s *Screen) colour(code, text string) string {
 	if !s.opts.Colour || text == "" {

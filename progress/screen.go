@@ -30,7 +30,7 @@ type Screen struct {
 	start  time.Time
 	live   []*liveRow
 	done   int
-	drawn  []int // widths of the live lines on the terminal
+	drawn  []string // the live lines on the terminal, without colours
 	paused int
 	tick   *time.Ticker
 	stop   chan struct{}
@@ -236,7 +236,7 @@ func (s *Screen) draw(ordinary []byte) {
 	b.Write(ordinary)
 	for _, l := range lines {
 		b.WriteString(l + "\n")
-		s.drawn = append(s.drawn, width(l))
+		s.drawn = append(s.drawn, withoutEscapes(l))
 	}
 	s.write(b.Bytes())
 }
@@ -249,8 +249,8 @@ func (s *Screen) erase(b *bytes.Buffer) {
 	}
 	cols, _ := s.size()
 	rows := 0
-	for _, w := range s.drawn {
-		rows += max(1, (w+cols-1)/cols)
+	for _, l := range s.drawn {
+		rows += wrapped(l, cols)
 	}
 	fmt.Fprintf(b, "\r\x1b[%dA\x1b[J", rows)
 	s.drawn = s.drawn[:0]

@@ -161,3 +161,15 @@ func TestScreenNarrowed(t *testing.T) {
 		t.Errorf("begins %q, want %q", b.String()[:20], want)
 	}
 }
+
+func TestWrapped(t *testing.T) {
+	for _, tc := range []struct {
+		text string
+		cols int
+		want int
+	}{{"", 20, 1}, {strings.Repeat("x", 20), 20, 1}, {strings.Repeat("x", 21), 20, 2}, {"xx漢漢", 3, 3}} {
+		if got := wrapped(tc.text, tc.cols); got != tc.want {
+			t.Errorf("%q on %d: %d rows, want %d", tc.text, tc.cols, got, tc.want)
+		}
+	}
+}
