@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -21,9 +22,12 @@ type capture struct {
 	// below holds the records of the trees underneath: a path in it needs a
 	// record of its own, even an empty one, to be root's again.
 	below fakeroot.Table
-	epoch *time.Time // later times are set back to it
-	out   fakeroot.Table
-	n     int // entries seen
+	// lowers are the directories of the trees underneath, top first; nil if dir
+	// was not on an overlay.
+	lowers []string
+	epoch  *time.Time // later times are set back to it
+	out    fakeroot.Table
+	n      int // entries seen
 }
 
 // run walks dir and returns the tree's table.
@@ -33,38 +37,43 @@ func (c *capture) run(dir string) (fakeroot.Table, error) {
 		return nil, fmt.Errorf("read changes: %w", err)
 	}
 	c.out = fakeroot.Table{}
-	if err := c.dir(fd, "."); err != nil {
+	if err := c.dir(fd, ".", nil); err != nil {
 		return nil, fmt.Errorf("read changes: %w", err)
 	}
 	return c.out, nil
 }
 
-// dir visits the directory open as fd, which it closes.
-func (c *capture) dir(fd int, name string) error {
+// dir visits the directory open as fd, which it closes. hides are the lower
+// directories that it covers whole.
+func (c *capture) dir(fd int, name string, hides stack) error {
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	names, err := f.Readdirnames(-1)
 	if err != nil {
 		return err
 	}
+	if err := c.uncover(fd, name, names, hides); err != nil {
+		return err
+	}
 	for _, n := range names {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
-		if err := c.entry(fd, n, path.Join(name, n)); err != nil {
+		if err := c.entry(fd, n, path.Join(name, n), hides); err != nil {
 			return fmt.Errorf("%q: %w", path.Join("/", name, n), err)
 		}
 	}
 	return nil
 }
 
-func (c *capture) entry(dir int, base, name string) error {
+func (c *capture) entry(dir int, base, name string, hides stack) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
 	c.n++
 	if isWhiteout(&st) {
+		c.out[name] = fakeroot.Whiteout
 		return nil
 	}
 	rec := c.record(name, &st)
@@ -81,7 +90,10 @@ func (c *capture) entry(dir int, base, name string) error {
 		if err != nil {
 			return err
 		}
-		if err := c.dir(fd, name); err != nil {
+		if hides, err = c.hidden(fd, name, hides); err != nil {
+			return errors.Join(err, unix.Close(fd))
+		}
+		if err := c.dir(fd, name, hides); err != nil {
 			return err
 		}
 	}

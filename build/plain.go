@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,7 +19,6 @@ import (
 	"virga/fakeroot"
 	"virga/internal/inroot"
 	"virga/storage"
-	"virga/unpriv"
 )
 
 // plainRoot is how a stage's files are held where overlay mounts cannot be
@@ -29,10 +29,6 @@ type plainRoot struct {
 	index map[string]plainMeta
 }
 
-// whiteoutRecord makes a file stand for a deleted one: overlayfs' device 0:0,
-// which cannot be made everywhere.
-var whiteoutRecord = fakeroot.Record{Type: unix.S_IFCHR}
-
 // plainMeta is what tells a changed file. ctime cannot be set back.
 type plainMeta struct {
 	ino         uint64
@@ -40,28 +36,39 @@ type plainMeta struct {
 	size        int64
 	mtime, ctim int64
 	nlink       uint64
+	xattrs      string // of files with several names
 }
 
-// same compares two looks at one path. A directory's times and size change
-// with what is in it, which is seen by itself.
+// same compares a look at one path with a later one. Of a directory counts
+// what an overlay would copy it up for: what is in it is seen by itself. If
+// another name of a file was removed, the file is what it was.
 func (a plainMeta) same(b plainMeta) bool {
 	if a.mode&unix.S_IFMT == unix.S_IFDIR {
-		return a.mode == b.mode
+		return a.mode == b.mode && a.mtime == b.mtime && a.ino == b.ino
+	}
+	if a.nlink > b.nlink {
+		a.nlink, a.ctim = b.nlink, b.ctim
 	}
 	return a == b
 }
 
-// overlayWorks finds out once whether the work directory can hold the upper
-// directories of overlay mounts, by using one.
-func (b *builder) overlayWorks(ctx context.Context) bool {
-	b.probeOnce.Do(func() {
-		err := unpriv.ProbeOverlay(ctx, b.work.Path())
-		if b.overlayOK = err == nil; !b.overlayOK {
-			b.log.Info("the storage directory cannot hold overlay mounts: files are copied, which takes longer")
-			b.log.Debug("overlay", "cause", err)
-		}
-	})
-	return b.overlayOK
+// linkAttributes is a digest of the extended attributes of a file with
+// several names: removing one of them changes ctime as well.
+func linkAttributes(name string, st *unix.Stat_t) string {
+	if st.Nlink < 2 || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return ""
+	}
+	buf := make([]byte, 64<<10)
+	n, err := unix.Llistxattr(name, buf)
+	if err != nil || n == 0 {
+		return "" // a file system without
+	}
+	h := sha256.New()
+	for attr := range strings.SplitSeq(string(buf[:n]), "\x00") {
+		m, err := unix.Lgetxattr(name, attr, buf)
+		fmt.Fprintf(h, "%q %q %v\n", attr, buf[:max(m, 0)], err)
+	}
+	return string(h.Sum(nil))
 }
 
 // mountPlain gives the stage's files as a snapshot that is changed in place.
@@ -111,7 +118,7 @@ func scanPlain(ctx context.Context, dir string) (map[string]plainMeta, error) {
 		if err := unix.Lstat(name, &st); err != nil {
 			return fmt.Errorf("stat %q: %w", name, err)
 		}
-		out[name[len(dir)+1:]] = plainMeta{st.Ino, st.Mode, st.Size, st.Mtim.Nano(), st.Ctim.Nano(), uint64(st.Nlink)}
+		out[name[len(dir)+1:]] = plainMeta{st.Ino, st.Mode, st.Size, st.Mtim.Nano(), st.Ctim.Nano(), uint64(st.Nlink), linkAttributes(name, &st)}
 		return nil
 	})
 	return out, err
@@ -223,6 +230,9 @@ func (b *builder) flatTree(ctx context.Context, s *stage, layers []storage.Layer
 	id := storage.BaseID(ids, flavor)
 	if b.store.Pin(ctx, id) == nil {
 		return id, nil
+	}
+	if err := s.ready(ctx); err != nil {
+		return "", err
 	}
 	dir, err := b.flatCopy(ctx, s.chain)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +23,7 @@ type snapshot struct {
 	dir    string // holds upper, work and merged
 	root   *inroot.Root
 	owners fakeroot.Table // of the trees below
+	lowers []string       // their directories, top first; nil if root is no mount
 	// table holds the records of everything in upper, once a RUN has told.
 	table fakeroot.Table
 	plain *plainRoot // root is this, not a mount
@@ -42,7 +42,11 @@ func (b *builder) mount(ctx context.Context, chain []storage.TreeID, owners fake
 			err = errors.Join(err, s.close(ctx))
 		}
 	}()
-	lowers := b.lowers(chain)
+	lowers, err := b.store.Lowers(ctx, chain)
+	if err != nil {
+		return nil, err
+	}
+	s.lowers = lowers[:len(lowers):len(lowers)]
 	if stubs || len(lowers) == 0 {
 		stub, err := b.stub(stubs)
 		if err != nil {
@@ -61,15 +65,6 @@ func (b *builder) mount(ctx context.Context, chain []storage.TreeID, owners fake
 }
 
 func (s *snapshot) path(name string) string { return filepath.Join(s.dir, name) }
-
-// lowers are the directories of a chain in overlay's order, top first.
-func (b *builder) lowers(chain []storage.TreeID) []string {
-	out := make([]string, 0, len(chain)+1)
-	for _, id := range slices.Backward(chain) {
-		out = append(out, b.store.TreePath(id))
-	}
-	return out
-}
 
 // makeUpper creates the directories of the mount. The root of an overlay has
 // the attributes of its upper directory, so they are taken from below.
@@ -130,7 +125,7 @@ func (s *snapshot) commit(ctx context.Context, placed fakeroot.Table) ([]storage
 		}
 		return s.owners[path]
 	}
-	c := capture{ctx: ctx, below: s.owners, epoch: s.b.Epoch, record: record}
+	c := capture{ctx: ctx, below: s.owners, lowers: s.lowers, epoch: s.b.Epoch, record: record}
 	if s.plain != nil {
 		gone, err := s.difference(ctx, record)
 		if err != nil {
@@ -138,7 +133,7 @@ func (s *snapshot) commit(ctx context.Context, placed fakeroot.Table) ([]storage
 		}
 		c.record = func(path string, st *unix.Stat_t) fakeroot.Record {
 			if gone[path] {
-				return whiteoutRecord
+				return fakeroot.Whiteout
 			}
 			return record(path, st)
 		}

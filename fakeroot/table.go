@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Record is what a file would be if its owner had had the privilege: the
@@ -44,6 +46,13 @@ func (r Record) Equal(o Record) bool {
 // IsZero reports whether the record says nothing: root:root, as on disk.
 func (r Record) IsZero() bool { return r.Equal(Record{}) }
 
+// Whiteout is the record of what stands for a deleted file of the trees below:
+// overlayfs' device 0:0, or an empty file where none can be made.
+var Whiteout = Record{Type: unix.S_IFCHR}
+
+// IsWhiteout reports whether the record is a Whiteout.
+func (r Record) IsWhiteout() bool { return r.Type == unix.S_IFCHR && r.Rdev == 0 }
+
 // Widen returns the mode on disk for a wanted mode: what the owner needs to
 // read and replace the file. Both are st_mode & 07777.
 func Widen(perm uint32, dir bool) uint32 {
@@ -54,14 +63,14 @@ func Widen(perm uint32, dir bool) uint32 {
 }
 
 // Merge returns the records in force for a chain of trees, bottom first: the
-// record of the highest tree counts, and Gone removes. It relies on each
+// record of the highest tree counts; Gone and whiteouts remove. It relies on each
 // tree's table mentioning every path that has a record below and is different
 // in the tree; [Records.Collect] and [Table.Shadow] see to that.
 func Merge(chain ...Table) Table {
 	out := Table{}
 	for _, t := range chain {
 		for path, r := range t {
-			if r.Gone || r.IsZero() {
+			if r.Gone || r.IsZero() || r.IsWhiteout() {
 				delete(out, path)
 			} else {
 				out[path] = r

@@ -22,6 +22,12 @@ func (t *tree) whiteout(up, base string, ru rules) error {
 	case name == "" || name == "." || name == "..":
 		return fmt.Errorf("whiteout %q names nothing", join(up, base))
 	}
+	if t.change && opaque {
+		return errOpaque
+	}
+	if t.change {
+		return t.markGone(up, name)
+	}
 	if !ru.hiding {
 		return nil
 	}

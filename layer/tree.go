@@ -41,6 +41,7 @@ type tree struct {
 	table  fakeroot.Table
 	all    bool                // table holds records that say nothing, too
 	times  map[string]dirTimes // directories, by resolved path
+	change bool                // the tree will be stacked on others: whiteouts and devices are marks
 	ghosts map[string]bool     // members left out that a hard link may name
 
 	open    map[string]*handle   // directories by the name in the archive
@@ -334,14 +335,17 @@ func (t *tree) describeDir(fd int, path string, m *member) error {
 // record notes what the disk does not hold of m.
 func (t *tree) record(path string, m *member, xattrs map[string][]byte) {
 	delete(t.ghosts, path)
-	if t.real {
+	if t.real && !t.change {
 		return
 	}
 	rec := fakeroot.Record{UID: m.uid, GID: m.gid, Xattrs: xattrs}
-	if m.node != 0 {
+	switch {
+	case m.node != 0:
 		rec.Type, rec.Rdev = m.node, m.rdev
+	case m.device():
+		rec.Type, rec.Rdev = nodeType(m.kind), m.rdev
 	}
-	if m.kind != kindSymlink && fakeroot.Widen(m.mode, m.kind == kindDir) != m.mode {
+	if !t.real && m.kind != kindSymlink && fakeroot.Widen(m.mode, m.kind == kindDir) != m.mode {
 		rec.Perm, rec.HasPerm = m.mode, true
 	}
 	if rec.UID == 0 && rec.GID == 0 && !rec.HasPerm && rec.Type == 0 && len(xattrs) == 0 && !t.all {

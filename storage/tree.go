@@ -136,6 +136,11 @@ func fillTree(made, dir string, meta Tree, owners fakeroot.Table) error {
 	if err != nil {
 		return err
 	}
+	if needsMarks(made+"/"+filesDir, owners) {
+		if err := touch(made + "/" + marksFile); err != nil {
+			return err
+		}
+	}
 	table, err := encodeOwners(owners)
 	if err != nil {
 		return err

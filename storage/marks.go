@@ -1,0 +1,97 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"virga/fakeroot"
+)
+
+// marksFile beside a tree's files says that some of its deletions are empty
+// files, marks only for who reads the records: where the tree was made, there
+// are no devices 0:0. Overlay mounts need these.
+const marksFile = "marks"
+
+// Lowers returns the directories of a chain's files in the order of overlay
+// mounts, top first. Trees that were made where overlay mounts cannot be
+// written to, and are now elsewhere, are made fit for them. The trees must be
+// pinned.
+func (s *Store) Lowers(ctx context.Context, chain []TreeID) ([]string, error) {
+	out := make([]string, 0, len(chain)+1)
+	for _, id := range slices.Backward(chain) {
+		if err := id.check(); err != nil {
+			return nil, err
+		}
+		if exists(s.treeDir(id) + "/" + marksFile) {
+			if err := s.mendMarks(ctx, id); err != nil {
+				return nil, fmt.Errorf("tree %s: mark what was deleted: %w", id, err)
+			}
+		}
+		out = append(out, s.TreePath(id))
+	}
+	return out, nil
+}
+
+// needsMarks reports whether something recorded as deleted is no device.
+func needsMarks(dir string, owners fakeroot.Table) bool {
+	for path, rec := range owners {
+		var st unix.Stat_t
+		if rec.IsWhiteout() && unix.Lstat(dir+"/"+path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			return true
+		}
+	}
+	return false
+}
+
+// mendMarks replaces the empty files by devices. Several processes may do so
+// at once, and one that reads the tree as it was finds either.
+func (s *Store) mendMarks(ctx context.Context, id TreeID) error {
+	owners, err := s.Owners(id)
+	if err != nil {
+		return err
+	}
+	for path, rec := range owners {
+		if !rec.IsWhiteout() {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.mendMark(s.TreePath(id) + "/" + path); err != nil {
+			return err
+		}
+	}
+	return removeFile(s.treeDir(id) + "/" + marksFile)
+}
+
+func (s *Store) mendMark(path string) error {
+	var st, dir unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return pathError("stat", path, err)
+	}
+	if err := unix.Lstat(filepath.Dir(path), &dir); err != nil {
+		return pathError("stat", path, err)
+	}
+	temp, err := s.tempName("mark")
+	if err != nil {
+		return err
+	}
+	if err := unix.Mknod(temp, unix.S_IFCHR|0o600, 0); err != nil {
+		return pathError("make whiteout", path, err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, dir.Mtim}
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Dir(path), times, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return pathError("set time of", filepath.Dir(path), err)
+	}
+	return nil
+}
