@@ -67,6 +67,7 @@ race: go ## unit tests with the race detector (needs a C compiler)
 .PHONY: bats
 bats: build ## the command from outside; TESTS=FILE... chooses
 	@sh test/need.sh bats
+	@$(GOENV) $(GO) test -c -o bin/stress.test ./test/stress
 	@test/bats/run $(TESTS)
 
 .PHONY: conformance

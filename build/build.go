@@ -76,6 +76,7 @@ type Options struct {
 	Force      Force
 	Chroot     bool // real root: owners and devices are real
 	Cache      CacheMode
+	Remote     Cache      // --cache-from, --cache-to; nil: none
 	DryRun     bool       // report what would be done, and do nothing
 	Jobs       int        // stages worked on at once; 0: as many as processors
 	Epoch      *time.Time // SOURCE_DATE_EPOCH: no later time enters the image, and files of the context have this one
@@ -110,6 +111,18 @@ type Result struct {
 // every tag. Nothing is recorded if it fails; what finished instructions made
 // stays in the cache.
 func Build(ctx context.Context, store *storage.Store, bases Bases, f *parser.File, o Options) (*Result, error) {
+	for {
+		res, err := buildOnce(ctx, store, bases, f, o)
+		// A state that was counted on is not to be had after all. Now that this
+		// is known, the same build finds it missing; what was done is not lost.
+		var lost *fetchError
+		if err == nil || !errors.As(err, &lost) {
+			return res, err
+		}
+	}
+}
+
+func buildOnce(ctx context.Context, store *storage.Store, bases Bases, f *parser.File, o Options) (*Result, error) {
 	b, err := newBuilder(ctx, store, bases, f, o)
 	if err != nil {
 		return nil, err
@@ -142,10 +155,14 @@ type builder struct {
 	snaps  atomic.Int64 // snapshots made, for their names
 	ids    atomic.Int64 // steps begun
 
-	mu    sync.Mutex
-	roots []*inroot.Root // closed at the end
-	runs  int
-	steps int
+	mu      sync.Mutex
+	distant map[storage.TreeID]*distant
+	aliases map[string][]storage.State // by the key that they stand for
+	roots   []*inroot.Root             // closed at the end
+	runs    int
+	steps   int
+
+	fetching sync.Mutex // one at a time: chains share trees
 
 	probeOnce sync.Once
 	overlayOK bool
@@ -167,7 +184,8 @@ func newBuilder(ctx context.Context, store *storage.Store, bases Bases, f *parse
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &builder{Options: o, store: store, bases: bases, file: f, log: o.Log, tokens: make(chan struct{}, o.Jobs)}
+	b := &builder{Options: o, store: store, bases: bases, file: f, log: o.Log, tokens: make(chan struct{}, o.Jobs),
+		distant: map[storage.TreeID]*distant{}, aliases: map[string][]storage.State{}}
 	if err := b.plan(); err != nil {
 		return nil, err
 	}
@@ -260,6 +278,9 @@ func (b *builder) build(ctx context.Context) (*Result, error) {
 	}
 	img, err := b.commit(ctx, target)
 	if err != nil {
+		return nil, err
+	}
+	if err := b.leave(ctx, target); err != nil {
 		return nil, err
 	}
 	return &Result{Image: img, Runs: b.runs, Steps: b.steps}, nil

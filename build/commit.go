@@ -18,7 +18,13 @@ func (b *builder) commit(ctx context.Context, s *stage) (*storage.Image, error) 
 			return nil, err
 		}
 	}
+	if err := b.fetch(ctx, s.chain); err != nil {
+		return nil, err
+	}
 	if b.Squash {
+		if err := s.ready(ctx); err != nil {
+			return nil, err
+		}
 		if err := s.squash(ctx); err != nil {
 			return nil, err
 		}

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -82,8 +82,8 @@ func (s *stage) apply(ctx context.Context, o op) error {
 	}
 	o.alias = b.dated(o.alias)
 	if o.alias != nil && b.Cache == CacheUse {
-		if st, key := b.aliased(ctx, s.key, o.alias); st != nil {
-			return s.hit(key, st, o)
+		if st := b.aliased(ctx, s.key, o.alias); st != nil {
+			return s.hit(st, o)
 		}
 	}
 	what, err := o.what(ctx)
@@ -102,7 +102,7 @@ func (s *stage) apply(ctx context.Context, o op) error {
 	}
 	if st != nil {
 		b.putAlias(ctx, s.key, o.alias, st)
-		return s.hit(key, st, o)
+		return s.hit(st, o)
 	}
 	if b.DryRun {
 		s.missed = true
@@ -113,75 +113,79 @@ func (s *stage) apply(ctx context.Context, o op) error {
 		return err
 	}
 	defer release()
+	unlock, err := b.alone(ctx, key, o.step)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if b.Cache == CacheUse { // another process may have been at it
+		if st, err = b.cached(ctx, key); err != nil {
+			return err
+		}
+		if st != nil {
+			b.putAlias(ctx, s.key, o.alias, st)
+			return s.hit(st, o)
+		}
+	}
 	b.started(o.step)
 	if st, err = s.compute(ctx, key, o); err != nil {
 		return err
 	}
 	b.putAlias(ctx, s.key, o.alias, st)
-	return s.advance(key, st, o.text)
+	s.advance(st, o.text)
+	return nil
 }
 
-func (s *stage) hit(key string, st *storage.State, o op) error {
+// Waiting for another build that is at the same step: quietly for a moment,
+// and not for ever, because its RUN may be.
+const (
+	quietWait = 300 * time.Millisecond
+	mostWait  = 15 * time.Minute
+)
+
+// alone lets one build, of this process or another, of this machine or
+// another, compute the state of a key; the others wait for it and then find
+// it, or take over if it died. It is called with the right to work (acquire)
+// and before anything else is locked: whoever holds this lock waits for no
+// other build but for cache directories, whose holders never wait for it.
+func (b *builder) alone(ctx context.Context, key string, step *Step) (unlock func(), err error) {
+	if b.Cache != CacheUse {
+		return func() {}, nil
+	}
+	for i, most := range []time.Duration{quietWait, mostWait} {
+		wait, cancel := context.WithTimeout(ctx, most)
+		unlock, err = b.store.KeyLock(wait, "state-"+key)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return unlock, err
+		}
+		if i == 0 {
+			b.log.Info("waiting for another build that is at the same step: " + step.Text)
+		}
+	}
+	b.log.Warn("the other build has not finished its step: doing the same here", "step", step.Text)
+	return func() {}, nil
+}
+
+func (s *stage) hit(st *storage.State, o op) error {
 	o.step.Flag = '*'
 	s.plain = nil
 	s.b.started(o.step)
-	return s.advance(key, st, o.text)
-}
-
-// aliased finds the state that an alias stood for the last time. Any trouble
-// means that there is none.
-func (b *builder) aliased(ctx context.Context, parent string, alias any) (*storage.State, string) {
-	key, err := stateKey(parent, alias)
-	if err != nil {
-		return nil, ""
-	}
-	rec, err := b.store.GetState(key)
-	if err != nil || rec.Alias == "" {
-		return nil, ""
-	}
-	st, err := b.cached(ctx, rec.Alias)
-	if err != nil || st == nil {
-		return nil, ""
-	}
-	return st, rec.Alias
-}
-
-// putAlias remembers what alias stands for. Losing it costs time only.
-func (b *builder) putAlias(ctx context.Context, parent string, alias any, st *storage.State) {
-	if alias == nil || b.Cache == CacheOff {
-		return
-	}
-	key, err := stateKey(parent, alias)
-	if err == nil {
-		err = b.store.PutState(ctx, storage.State{Key: key, Parent: parent, Chain: st.Chain, Alias: st.Key, Instruction: st.Instruction, Created: st.Created})
-	}
-	if err != nil {
-		b.log.Warn("remember where a result came from", "error", err)
-	}
-}
-
-// cached finds a state whose trees are there, and holds on to them. A record
-// that cannot be used is no error: it costs the work again.
-func (b *builder) cached(ctx context.Context, key string) (*storage.State, error) {
-	st, err := b.store.GetState(key)
-	if err == nil {
-		err = b.store.Pin(ctx, st.Chain...)
-	}
-	switch {
-	case err == nil:
-		return st, nil
-	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrCorrupt):
-		return nil, nil
-	}
-	return nil, err
+	s.advance(st, o.text)
+	return nil
 }
 
 // compute runs the operation in a fresh snapshot and stores what it changed.
 func (s *stage) compute(ctx context.Context, key string, o op) (_ *storage.State, err error) {
 	b := s.b
+	if err := s.ready(ctx); err != nil {
+		return nil, err
+	}
 	var snap *snapshot
 	if b.overlayWorks(ctx) {
-		snap, err = b.mount(ctx, s.chain, s.owners, o.stubs)
+		if snap, err = b.mount(ctx, s.chain, s.owners, o.stubs); err != nil {
+			os.Remove(b.store.NotePath(strategyNote)) // to be tried again
+		}
 	} else {
 		snap, err = s.mountPlain(ctx)
 	}
@@ -214,16 +218,30 @@ func (b *builder) now() time.Time {
 
 // advance makes st the stage's state. A state's chain holds what it adds: one
 // tree, or none if nothing changed.
-func (s *stage) advance(key string, st *storage.State, text string) error {
-	s.key, s.when = key, st.Created
-	for _, id := range st.Chain {
-		delta, err := s.b.store.Owners(id)
+func (s *stage) advance(st *storage.State, text string) {
+	s.key, s.when = st.Key, st.Created
+	s.chain = append(slices.Clip(s.chain), st.Chain...)
+	s.states = append(slices.Clip(s.states), *st)
+	s.history(text, len(st.Chain) == 0)
+}
+
+// ready sees to it that the files of the stage and their records are here.
+func (s *stage) ready(ctx context.Context) error {
+	if err := s.b.fetch(ctx, s.chain); err != nil {
+		return err
+	}
+	tables := []fakeroot.Table{s.owners}
+	for _, id := range s.chain[s.merged:] {
+		t, err := s.b.store.Owners(id)
 		if err != nil {
 			return err
 		}
-		s.chain, s.owners = append(slices.Clip(s.chain), id), mergeOwners(s.owners, delta)
+		tables = append(tables, t)
 	}
-	s.history(text, len(st.Chain) == 0)
+	if len(tables) > 1 {
+		s.owners = fakeroot.Merge(tables...)
+	}
+	s.merged = len(s.chain)
 	return nil
 }
 
@@ -241,13 +259,5 @@ func Owners(store *storage.Store, chain []storage.TreeID) (fakeroot.Table, error
 			return nil, err
 		}
 	}
-	return mergeOwners(tables...), nil
-}
-
-// mergeOwners is the records in force for a chain. Those that stand for
-// deleted files are of no use any more.
-func mergeOwners(tables ...fakeroot.Table) fakeroot.Table {
-	out := fakeroot.Merge(tables...)
-	maps.DeleteFunc(out, func(_ string, r fakeroot.Record) bool { return r.Equal(whiteoutRecord) })
-	return out
+	return fakeroot.Merge(tables...), nil
 }

@@ -7,7 +7,6 @@ import (
 	"hash/fnv"
 	"os"
 
-	"virga/fakeroot"
 	"virga/image"
 	"virga/internal/inroot"
 	"virga/storage"
@@ -20,9 +19,8 @@ type origin struct {
 	b *builder
 	// key identifies a stage's or image's files; "" for the context, which
 	// may change under the same name.
-	key    string
-	chain  []storage.TreeID
-	owners fakeroot.Table
+	key   string
+	chain []storage.TreeID
 
 	src     *source
 	mounted string
@@ -47,7 +45,7 @@ func (s *stage) origin(ctx context.Context, from string) (*origin, error) {
 			return nil, err
 		}
 		s.missed = s.missed || other.missed
-		return &origin{b: s.b, key: other.key, chain: other.chain, owners: other.owners}, nil
+		return &origin{b: s.b, key: other.key, chain: other.chain}, nil
 	}
 	img, err := s.b.base(ctx, from, "")
 	if err != nil {
@@ -57,8 +55,10 @@ func (s *stage) origin(ctx context.Context, from string) (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
-	owners, err := s.b.chainOwners(img.Chain)
-	return &origin{b: s.b, key: baseKey(config, s.b.Chroot), chain: img.Chain, owners: owners}, err
+	if err := s.b.store.Pin(ctx, img.Chain...); err != nil {
+		return nil, err
+	}
+	return &origin{b: s.b, key: baseKey(config, s.b.Chroot), chain: img.Chain}, nil
 }
 
 // open gives the origin's files.
@@ -69,6 +69,13 @@ func (o *origin) open(ctx context.Context) (*source, error) {
 	if o.key == "" {
 		return nil, errNoContext
 	}
+	if err := o.b.fetch(ctx, o.chain); err != nil {
+		return nil, err
+	}
+	owners, err := o.b.chainOwners(o.chain)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := o.dir(ctx)
 	if err != nil {
 		return nil, err
@@ -77,10 +84,6 @@ func (o *origin) open(ctx context.Context) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	owners := o.owners
-	if owners == nil {
-		owners = fakeroot.Table{}
-	}
 	o.src = &source{root: root, owners: owners}
 	return o.src, nil
 }
@@ -88,16 +91,19 @@ func (o *origin) open(ctx context.Context) (*source, error) {
 // dir is a directory with the files of the chain, a mount if it has several
 // trees.
 func (o *origin) dir(ctx context.Context) (string, error) {
-	lowers := o.b.lowers(o.chain)
 	switch {
 	case o.mounted != "":
 		return o.mounted, nil
-	case len(lowers) == 0:
+	case len(o.chain) == 0:
 		return o.b.stub(false)
-	case len(lowers) == 1:
-		return lowers[0], nil
+	case len(o.chain) == 1:
+		return o.b.store.TreePath(o.chain[0]), nil
 	case !o.b.overlayWorks(ctx):
 		return o.b.flatCopy(ctx, o.chain)
+	}
+	lowers, err := o.b.store.Lowers(ctx, o.chain)
+	if err != nil {
+		return "", err
 	}
 	dir, err := o.b.work.Sub(fmt.Sprintf("view%d", o.b.snaps.Add(1)))
 	if err != nil {

@@ -30,9 +30,11 @@ type stage struct {
 
 	key    string // of the file system
 	chain  []storage.TreeID
-	owners fakeroot.Table // of the whole chain; never changed, only replaced
-	base   *storage.Image // what FROM named, nil for scratch and stages
-	config image.Config   // Config.Config is kept in set
+	owners fakeroot.Table // of the first merged trees of the chain; never changed, only replaced
+	merged int
+	states []storage.State // all that led here, the base excepted
+	base   *storage.Image  // what FROM named, nil for scratch and stages
+	config image.Config    // Config.Config is kept in set
 	set    settings
 	when   time.Time  // creation time of the last change
 	plain  *plainRoot // the files at this state, where overlays do not work
@@ -104,7 +106,8 @@ func (s *stage) begin(ctx context.Context) (err error) {
 }
 
 func (s *stage) inherit(other *stage) {
-	s.key, s.chain, s.owners, s.base, s.when = other.key, slices.Clip(other.chain), other.owners, other.base, other.when
+	s.key, s.chain, s.base, s.when = other.key, slices.Clip(other.chain), other.base, other.when
+	s.owners, s.merged, s.states = other.owners, other.merged, slices.Clip(other.states)
 	s.config = *other.config.Clone()
 	c := other.config.Clone()
 	c.Config = other.set.RunConfig
@@ -114,6 +117,9 @@ func (s *stage) inherit(other *stage) {
 func (s *stage) scratch() {
 	p := s.b.Platform
 	s.key = "scratch"
+	if s.b.Chroot {
+		s.key = "scratch with real owners"
+	}
 	s.config = image.Config{OS: p.OS, Architecture: p.Arch, Variant: p.Variant}
 	s.set.Env, s.set.WorkingDir = []string{"PATH=" + defaultPath}, "/" // as BuildKit has it
 	if s.b.Epoch != nil {
@@ -131,9 +137,6 @@ func (s *stage) fromImage(ctx context.Context, img *storage.Image) error {
 	}
 	s.base, s.chain = img, slices.Clone(img.Chain)
 	s.key = baseKey(config, s.b.Chroot)
-	if s.owners, err = s.b.chainOwners(s.chain); err != nil {
-		return err
-	}
 	s.config = *config.Clone()
 	s.set.RunConfig, s.config.Config = s.config.Config, image.RunConfig{}
 	if config.Created != nil {

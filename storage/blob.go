@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // maxRead bounds ReadBlob: manifests and configurations. Registries refuse
@@ -163,6 +164,7 @@ type BlobWriter struct {
 	temp  string
 	f     *os.File
 	sum   digest.Digester // nil: somebody else compares
+	begun int64           // bytes that the disk was told to write
 
 	mu     sync.Mutex
 	change *sync.Cond
@@ -170,6 +172,10 @@ type BlobWriter struct {
 	done   bool  // no more will come
 	err    error // why not
 }
+
+// writeAhead is how much of a blob is written before the disk is told to
+// begin with it.
+const writeAhead = 8 << 20
 
 // NewBlob begins a blob of the given digest ("": not known yet) and size (-1:
 // not known). Close it.
@@ -207,6 +213,11 @@ func (w *BlobWriter) Write(p []byte) (int, error) {
 		w.sum.Hash().Write(p)
 	}
 	n, err := w.f.Write(p)
+	if at := w.n + int64(n); at-w.begun >= writeAhead {
+		// Nothing is waited for: less is left for Sync to write.
+		_ = unix.SyncFileRange(int(w.f.Fd()), w.begun, at-w.begun, unix.SYNC_FILE_RANGE_WRITE)
+		w.begun = at
+	}
 	w.mu.Lock()
 	w.n += int64(n)
 	w.mu.Unlock()

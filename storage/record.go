@@ -76,7 +76,10 @@ func (s *Store) Sync(ctx context.Context) error {
 }
 
 // mark writes out what paths name, then marks it, then writes the marks out:
-// an image is marked last, and believed only if its trees are.
+// an image is marked last, and believed only if its trees are. The marks are
+// written out one by one (fsync(2)), because a second syncfs(2) would write
+// what everybody else has put on the file system meanwhile; of journals, the
+// first fsync commits them all.
 func (s *Store) mark(ctx context.Context, paths map[string]bool) error {
 	if err := s.flush(); err != nil {
 		return err
@@ -87,26 +90,40 @@ func (s *Store) mark(ctx context.Context, paths map[string]bool) error {
 		return err
 	}
 	defer unlock()
+	var marked, images []string
 	for p, image := range paths {
 		if image {
+			images = append(images, p)
 			continue
 		}
-		if err := os.Chmod(p, modeDurable); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		switch err := os.Chmod(p, modeDurable); {
+		case err == nil:
+			marked = append(marked, p)
+		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		}
 	}
-	if err := s.flush(); err != nil {
-		return err
-	}
-	for p, image := range paths {
-		if !image {
-			continue
+	for _, p := range marked {
+		if err := syncFile(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
+	}
+	for _, p := range images {
 		if err := markImage(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
+}
+
+// syncFile writes out a file and its mode.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // flush writes out the storage directory's file system.

@@ -46,6 +46,8 @@ type buildOptions struct {
 	ssh       []string
 	contexts  map[string]string // --build-context
 	timing    string            // --timing: where to draw the time
+	cacheFrom []exchange.CachePlace
+	cacheTo   []exchange.CachePlace
 }
 
 func buildCommand(env *environment) *cli.Command {
@@ -67,6 +69,8 @@ and then Containerfile are looked for in CONTEXT.`,
 				Usage: "emulate root in RUN as `MODE`: seccomp, consistent, plain, fakeroot or none"}, implied: "seccomp"},
 			&cli.StringSliceFlag{Name: "force-cmd", Usage: "in RUN, put ARGs after each word CMD: `CMD,ARG[,ARG...]`"},
 			&cli.StringFlag{Name: "isolation", Value: "userns", Usage: "run RUN in `KIND`: userns, or chroot (real root only)"},
+			&cli.StringSliceFlag{Name: "cache-from", Usage: "look for results of other machines in `SPEC`: REF, type=registry,ref=REF or type=local,src=DIR; may be repeated"},
+			&cli.StringSliceFlag{Name: "cache-to", Usage: "leave results for other machines in `SPEC`: as --cache-from with dest=DIR; mode=max for those of all stages"},
 			intFlag("jobs", "", "work on `N` stages at once (default: processors)"),
 			&cli.BoolFlag{Name: "pull", Usage: "ask registries for newer base images"},
 			&cli.BoolFlag{Name: "squash", Usage: "make one layer of all that is added to the base image"},
@@ -129,6 +133,12 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 		o.chroot = true
 	default:
 		return o, usagef("build: --isolation %q is not userns or chroot", v)
+	}
+	if o.cacheFrom, err = env.cachePlaces("--cache-from", "src", c.StringSlice("cache-from")); err != nil {
+		return o, err
+	}
+	if o.cacheTo, err = env.cachePlaces("--cache-to", "dest", c.StringSlice("cache-to")); err != nil {
+		return o, err
 	}
 	if o.tags, err = parseReferences(c.StringSlice("tag")); err != nil {
 		return o, err
@@ -233,6 +243,9 @@ func buildImage(ctx context.Context, env *environment, store *storage.Store, x *
 	opts, err := o.options(env, in)
 	if err != nil {
 		return err
+	}
+	if len(o.cacheFrom)+len(o.cacheTo) > 0 {
+		opts.Remote = x.NewCache(o.cacheFrom, o.cacheTo)
 	}
 	env.show.begin("build "+o.context, o.timing != "")
 	res, err := build.Build(ctx, store, x, in.file, opts)

@@ -223,11 +223,8 @@ func (o *runOptions) stored(ctx context.Context, store *storage.Store) (*unpriv.
 		return nil, nil, err
 	}
 	o.chain = chain
-	im := &unpriv.Image{}
-	for _, id := range slices.Backward(chain) {
-		im.Lower = append(im.Lower, store.TreePath(id))
-	}
-	return im, &config.Config, nil
+	lower, err := store.Lowers(ctx, chain)
+	return &unpriv.Image{Lower: lower}, &config.Config, err
 }
 
 // directory is an image that is a plain directory, or a SquashFS file.
