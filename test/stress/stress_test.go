@@ -177,7 +177,7 @@ func (w *worker) step(n int) {
 		w.mu.Lock()
 		w.kept[keep] = keep + "\n"
 		w.mu.Unlock()
-	case err == nil, strings.Contains(text, "not in storage"), strings.Contains(text, "no image"):
+	case err == nil, strings.Contains(text, "not in storage"), strings.Contains(text, "no such image"):
 	default:
 		w.t.Errorf("virga %q: %v\n%s", args, err, text)
 	}
