@@ -51,7 +51,7 @@ EOF
 }
 
 @test "ten builds at once: none fails, what they share is computed once" {
-    local i
+    local i n
     for i in 0 1 2 3 4 5 6 7 8 9; do
         printf 'FROM tiny\nRUN echo x >>/meet/shared; sleep 0.2\nRUN echo %d >/mine\n' $i >Dockerfile.$i
         virga build -b "$PWD/meet:/meet" -t "app$i" -f Dockerfile.$i . >log.$i 2>&1 3>&- &
@@ -61,9 +61,9 @@ EOF
         wait "${pids[i]}" || { cat log.$i; false; }
     done
     [ "$(wc -l <meet/shared)" -eq 1 ]
-    for i in 0 5 9; do
-        virga_run 0 run "app$i" -- cat /mine
-        prints "$i"
+    for n in 0 5 9; do
+        virga_run 0 run "app$n" -- cat /mine
+        prints "$n"
     done
     no_work_left
 }
