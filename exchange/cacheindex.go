@@ -208,13 +208,8 @@ func (c *Cache) layerOf(ctx context.Context, id storage.TreeID) (storage.Layer, 
 		d := registry.Descriptor{Digest: f.layer.Digest, Size: f.layer.Size, MediaType: f.layer.MediaType}
 		return f.layer, registry.Upload{Descriptor: d, Open: func(ctx context.Context) (io.ReadCloser, error) { return f.src.open(ctx, f.layer) }}, nil
 	}
-	layers, err := c.x.packed(ctx, id)
-	if err != nil {
-		return storage.Layer{}, registry.Upload{}, err
-	}
-	if len(layers) != 1 {
-		return storage.Layer{}, registry.Upload{}, fmt.Errorf("BUG: tree %s of a state has %d layers", id, len(layers))
-	}
-	l := layers[0]
-	return l, c.x.blobUpload(registry.Descriptor{Digest: l.Digest, Size: l.Size, MediaType: ociMediaType(l.MediaType)}), nil
+	var l storage.Layer
+	var up registry.Upload
+	err := c.x.chainUploads(ctx, []storage.TreeID{id}, Compression{}, func(packed storage.Layer, blob registry.Upload) { l, up = packed, blob })
+	return l, up, err
 }

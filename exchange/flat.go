@@ -8,14 +8,14 @@ import (
 	"virga/storage"
 )
 
-// MakeFlat keeps an image as one tree besides its chain, for other tools.
+// MakeFlat keeps an image as one tree besides its chain, for other tools and
+// where chains cannot be mounted.
 func (x *Exchange) MakeFlat(ctx context.Context, img *storage.Image) error {
 	id, err := x.flatTree(ctx, img)
 	if err == nil {
-		out := *img
-		out.Flat = id
+		img.Flat = id
 		if err = x.store.Sync(ctx); err == nil {
-			err = x.store.PutImage(ctx, out)
+			err = x.store.PutImage(ctx, *img)
 		}
 	}
 	if err != nil {

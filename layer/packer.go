@@ -21,6 +21,7 @@ type packer struct {
 	files  chan *item       // what is to be read ahead
 	first  map[inode]string // files with several names: the one that came first
 	bufs   *buffers
+	gone   map[string][]string // recorded as deleted, by directory: a copy of the tree may lack the marks
 }
 
 // item is one member.
@@ -42,7 +43,20 @@ func newPacker(owners fakeroot.Table, opts PackOptions) *packer {
 		files:  make(chan *item, packAhead),
 		first:  map[inode]string{},
 		bufs:   newBuffers(),
+		gone:   recordedGone(owners, opts),
 	}
+}
+
+// recordedGone lists what the table calls deleted, by directory.
+func recordedGone(owners fakeroot.Table, opts PackOptions) map[string][]string {
+	out := map[string][]string{}
+	for path, rec := range owners {
+		if opts.Whiteouts && rec.IsWhiteout() {
+			dir, base := splitName(path)
+			out[dir] = append(out[dir], base)
+		}
+	}
+	return out
 }
 
 // walk sends all items below an open directory, and the root itself.
@@ -69,8 +83,9 @@ func (p *packer) walkDir(ctx context.Context, dir *handle) error {
 	if err != nil {
 		return failed("list directory", dir.path, err)
 	}
+	names = append(names, p.gone[dir.path]...)
 	slices.Sort(names)
-	for _, base := range names {
+	for _, base := range slices.Compact(names) {
 		if err := p.entry(ctx, dir, base); err != nil {
 			return err
 		}
@@ -90,6 +105,9 @@ func (p *packer) send(ctx context.Context, it *item) error {
 func (p *packer) entry(ctx context.Context, dir *handle, base string) error {
 	path := join(dir.path, base)
 	st, err := statAt(dir.fd, base)
+	if err == unix.ENOENT && p.opts.Whiteouts && p.owners[path].IsWhiteout() {
+		return p.send(ctx, mark(join(dir.path, whiteoutPrefix+base)))
+	}
 	if err != nil {
 		return failed("stat", path, err)
 	}

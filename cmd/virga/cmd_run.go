@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"slices"
@@ -211,20 +212,31 @@ func (o *runOptions) stored(ctx context.Context, store *storage.Store) (*unpriv.
 	if o.write {
 		return nil, nil, &usageError{msg: "run: --write needs an image directory: images in storage never change", hint: "use --write-fake, or virga unpack and run that directory"}
 	}
-	chain := img.Chain
-	if img.Flat != "" {
-		chain = []storage.TreeID{img.Flat}
-	}
-	if err := store.Pin(ctx, chain...); err != nil {
-		return nil, nil, err
-	}
 	config, err := store.Config(&img)
 	if err != nil {
 		return nil, nil, err
 	}
-	o.chain = chain
-	lower, err := store.Lowers(ctx, chain)
+	lower, err := o.lowers(ctx, store, &img)
+	if errors.Is(err, storage.ErrNoMarks) {
+		// Built where chains can be mounted, and moved to where they cannot.
+		x := exchange.New(store, nil, exchange.Options{Log: slog.New(slog.DiscardHandler)})
+		if err = x.MakeFlat(ctx, &img); err == nil {
+			lower, err = o.lowers(ctx, store, &img)
+		}
+	}
 	return &unpriv.Image{Lower: lower}, &config.Config, err
+}
+
+// lowers are the directories of an image, pinned: one if it is kept flat.
+func (o *runOptions) lowers(ctx context.Context, store *storage.Store, img *storage.Image) ([]string, error) {
+	o.chain = img.Chain
+	if img.Flat != "" {
+		o.chain = []storage.TreeID{img.Flat}
+	}
+	if err := store.Pin(ctx, o.chain...); err != nil {
+		return nil, err
+	}
+	return store.Lowers(ctx, o.chain)
 }
 
 // directory is an image that is a plain directory, or a SquashFS file.

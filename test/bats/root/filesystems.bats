@@ -116,13 +116,15 @@ builds_alike() {
     grep -q '^overlay ' "$VIRGA_STORAGE/notes/overlay"
     [ "$(grep -c '[0-9]\. ' <<<"$stderr")" -eq 1 ] || { show; false; }
     virga_run 0 run more -- cat /list
-    prints "$(printf '/d:\ne\nf\np\n\n/gone:\nl\nx')" || prints "$(printf '/d:\ne\nf\nl\np\n\n/gone:\nl\nx')"
+    prints "$(printf '/d:\ne\nf\np\n\n/gone:\nl\nx')"
     virga delete app
     virga_run 0 build -t app .
     virga_run 0 run app -- ls /gone
     # And back.
     rm -rf "$plain"
-    cp -a "$VIRGA_STORAGE" "$plain"
+    # The devices that stand for deletions cannot be made there.
+    ! cp -a "$VIRGA_STORAGE" "$plain" 2>errors
+    [ "$(grep -vc 'special file' errors)" -eq 0 ]
     export VIRGA_STORAGE=$plain
     virga_run 0 run more -- ls /gone
     prints "$(printf 'l\nx')"
@@ -200,16 +202,19 @@ EOF
 
 @test "two hosts on one storage: work of the other is left alone, and locks hold" {
     virga pull "$REGISTRY/tiny"
-    printf 'FROM %s/tiny\nRUN sleep 2; echo once >/once\n' "$REGISTRY" >Dockerfile
-    unshare --uts sh -c 'hostname otherhost; exec virga build -t one .' >one 2>&1 3>&- &
+    mkdir meet
+    printf 'FROM %s/tiny\nRUN until [ -e /meet/go ]; do sleep 0.1; done; echo once >/once\n' "$REGISTRY" >Dockerfile
+    unshare --uts sh -c 'hostname otherhost; exec virga build -b "$PWD/meet:/meet" -t one .' >one 2>&1 3>&- &
     local other=$!
     wait_for 20 sh -c 'ls "$VIRGA_STORAGE/tmp" | grep -q otherhost'
     virga_run 0 prune -a
     ls "$VIRGA_STORAGE/tmp" | grep -q otherhost
-    virga_run 0 build -t two .
-    says "waiting for another build"
-    [ "$(grep -c '[0-9]\* RUN' <<<"$stderr")" -eq 1 ] || { show; false; }
-    wait "$other"
+    virga build -b "$PWD/meet:/meet" -t two . >two 2>&1 3>&- &
+    local here=$!
+    wait_for 20 grep -q 'waiting for another build' two
+    touch meet/go
+    wait "$other" && wait "$here"
+    grep -q '\* RUN' two
     virga_run 0 run one -- cat /once
     prints once
 }
