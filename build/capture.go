@@ -120,7 +120,10 @@ func (c *capture) clamp(dir int, base string, st *unix.Stat_t) error {
 	if c.epoch == nil || st.Mtim.Nano() <= c.epoch.UnixNano() {
 		return nil
 	}
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(c.epoch.UnixNano())}
+	// Access times are in no layer; but bindfs(1) sets neither time if one is
+	// to be left as it is.
+	t := unix.NsecToTimespec(c.epoch.UnixNano())
+	ts := []unix.Timespec{t, t}
 	return unix.UtimesNanoAt(dir, base, ts, unix.AT_SYMLINK_NOFOLLOW)
 }
 

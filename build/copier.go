@@ -202,7 +202,7 @@ func (c *copier) finish(it *item, p *inroot.Place) error {
 }
 
 func setTimes(p *inroot.Place, st *unix.Stat_t) error {
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: st.Mtim.Sec, Nsec: st.Mtim.Nsec}}
+	ts := []unix.Timespec{st.Mtim, st.Mtim}
 	return unix.UtimesNanoAt(p.Dir, p.Base, ts, unix.AT_SYMLINK_NOFOLLOW)
 }
 

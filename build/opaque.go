@@ -113,6 +113,6 @@ func (c *capture) uncover(fd int, name string, names []string, hides stack) erro
 		c.n++
 		c.out[path.Join(name, n)] = fakeroot.Whiteout
 	}
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, st.Mtim}
+	ts := []unix.Timespec{st.Mtim, st.Mtim}
 	return unix.UtimesNanoAt(fd, ".", ts, 0)
 }

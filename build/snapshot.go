@@ -81,7 +81,7 @@ func (s *snapshot) makeUpper(below string) error {
 	if err := unix.Chmod(s.path("upper"), st.Mode&0o7777); err != nil {
 		return err
 	}
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, st.Mtim}
+	ts := []unix.Timespec{st.Mtim, st.Mtim}
 	return unix.UtimesNanoAt(unix.AT_FDCWD, s.path("upper"), ts, 0)
 }
 

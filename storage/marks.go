@@ -129,7 +129,7 @@ func (s *Store) mendMark(path string) error {
 	if err := os.Rename(temp, path); err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, dir.Mtim}
+	times := []unix.Timespec{dir.Mtim, dir.Mtim}
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Dir(path), times, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return pathError("set time of", filepath.Dir(path), err)
 	}

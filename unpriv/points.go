@@ -135,6 +135,6 @@ func (p *points) removeOne(pt *point) {
 	}
 	if unix.Unlinkat(at.Dir, at.Base, flags) == nil && parent.Mtim == pt.after {
 		// Nothing else has changed the directory: its layer need not tell of us.
-		unix.UtimesNanoAt(unix.AT_FDCWD, fdPath(at.Dir), []unix.Timespec{{Nsec: unix.UTIME_OMIT}, pt.before}, 0)
+		unix.UtimesNanoAt(unix.AT_FDCWD, fdPath(at.Dir), []unix.Timespec{pt.before, pt.before}, 0)
 	}
 }
