@@ -187,6 +187,16 @@ func TestSelected(t *testing.T) {
 	}
 }
 
+func TestNeeds(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"start": "", "build20": "base", "science/cold": "science", "emulation": "debs compile", "unpack": "layer", "push/packed": "layer", "scale-files": "",
+	} {
+		if got := strings.Join(images(choose(pattern, false)), " "); got != want {
+			t.Errorf("%s needs %q, want %q", pattern, got, want)
+		}
+	}
+}
+
 // A page and the pictures of results, broken tools and single points included.
 func TestReport(t *testing.T) {
 	r := measured(0.4, 0.5, 0.6)
@@ -226,15 +236,15 @@ func TestReport(t *testing.T) {
 // The harness's own measurement, of a program that computes and one that waits.
 func TestMeasurement(t *testing.T) {
 	w := &workspace{dir: t.TempDir(), vars: map[string]string{"PATH": toolPath, "WHAT": "0.05"}}
-	s, err := w.time("sleep $WHAT", 1)
+	s, err := w.time(t.Context(), "sleep $WHAT", 1)
 	if err != nil || s.Wall < 0.05 || s.CPU > s.Wall || s.Mem <= 0 {
 		t.Errorf("sleep: %+v, %v", s, err)
 	}
-	s, err = w.time("head -c 30000000 /dev/zero | md5sum", 1)
+	s, err = w.time(t.Context(), "head -c 30000000 /dev/zero | md5sum", 1)
 	if err != nil || s.CPU <= 0.005 {
 		t.Errorf("md5sum: %+v, %v", s, err)
 	}
-	if _, err = w.time("echo one >&2; echo two >&2; exit 3", 1); err == nil || !strings.Contains(err.Error(), "two") || strings.Contains(err.Error(), "one") {
+	if _, err = w.time(t.Context(), "echo one >&2; echo two >&2; exit 3", 1); err == nil || !strings.Contains(err.Error(), "two") || strings.Contains(err.Error(), "one") {
 		t.Errorf("a failure is told as %v", err)
 	}
 }
@@ -244,7 +254,7 @@ func TestFailureOfOneTool(t *testing.T) {
 	w := &workspace{dir: t.TempDir(), vars: map[string]string{"PATH": toolPath}}
 	var log strings.Builder
 	s := &session{w: w, rounds: 2, log: &log}
-	c := s.measure(&benchCase{name: "x", tools: []tool{
+	c := s.measure(t.Context(), &benchCase{name: "x", tools: []tool{
 		{name: "good", prepare: "echo $ROUND >>rounds", run: "true"},
 		{name: "bad", run: "echo no such thing >&2; false"},
 		{name: "unprepared", prepare: "exit 4", run: "true"},

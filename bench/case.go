@@ -2,6 +2,8 @@ package main
 
 import (
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +14,7 @@ type benchCase struct {
 	// x places the case on a curve: its size, in the unit of curve.
 	x     float64
 	curve string
-	big   bool // needs the images that -quick does not make
+	big   bool // too much for -quick
 	tools []tool
 }
 
@@ -53,4 +55,39 @@ func allCases() []benchCase {
 		all = append(all, f()...)
 	}
 	return all
+}
+
+// choose returns the cases that the patterns mean.
+func choose(patterns string, quick bool) []benchCase {
+	var chosen []benchCase
+	for _, c := range allCases() {
+		if c.selected(patterns) && !(c.big && quick) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}
+
+// inCache finds what tools use of the cache: images of its registry, and files.
+var inCache = regexp.MustCompile(`(?:\$REG/bench/|%s/bench/|\$CACHE/)([a-z]+)`)
+
+// images are the names of what the cases need from the cache. The files
+// science.tar.* go by the name layer.
+func images(cases []benchCase) []string {
+	var out []string
+	for _, c := range cases {
+		for _, t := range c.tools {
+			lines := strings.Join([]string{t.setup, t.prepare, t.run}, "\n")
+			for _, m := range inCache.FindAllStringSubmatch(lines, -1) {
+				name := m[1]
+				if strings.HasPrefix(m[0], "$CACHE") {
+					name = "layer"
+				}
+				if !slices.Contains(out, name) {
+					out = append(out, name)
+				}
+			}
+		}
+	}
+	return out
 }

@@ -1,29 +1,30 @@
 #!/bin/bash
 # images.sh - the images that are measured with, made of Debian packages
 #
-# usage: images.sh CACHE (as root; buildah builds them, so that no tool that is
-# measured later finds its own work)
+# usage: images.sh CACHE NAME... (as root; buildah builds them, so that no tool
+# that is measured later finds its own work)
 #
-# CACHE/registry is then the storage of a docker-registry with
+# CACHE/registry is then the storage of a docker-registry with those named of
 #
 #   bench/base      Debian minbase, one layer
 #   bench/science   compilers, NumPy and SciPy, Open MPI, editors and libraries: five layers
 #   bench/debs      minbase and the packages that are installed in RUN
 #   bench/compile   minbase, gcc and make, and 150 C files
 #
-# and CACHE/science.tar.gz and .zst are the files of bench/science as one layer.
-# What is there is not made again. QUICK=1 makes the first image only.
+# With the name layer, CACHE/science.tar.gz and .zst are the files of
+# bench/science as one layer. What is there is not made again.
 #
 #   BASE    a tarball of a Debian root file system; else mmdebstrap makes one
 #   SUITE   the Debian release (bookworm); MIRROR where it comes from
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
-[ $# -eq 1 ] || {
-    echo "usage: images.sh CACHE" >&2
+[ $# -ge 1 ] || {
+    echo "usage: images.sh CACHE NAME..." >&2
     exit 2
 }
 cache=$(realpath -m "$1")
+shift
 here=$(cd "$(dirname "$0")" && pwd)
 suite=${SUITE:-bookworm}
 work=$cache/work
@@ -31,11 +32,16 @@ mkdir -p "$cache/registry" "$cache/debs"
 
 have() { [ -e "$cache/registry/docker/registry/v2/repositories/bench/$1/_manifests/tags/latest/current/link" ]; }
 
-wanted=(base science debs compile)
-[ -z "${QUICK-}" ] || wanted=(base)
 missing=()
-for i in "${wanted[@]}"; do have "$i" || missing+=("$i"); done
-[ -n "${QUICK-}" ] || [ -e "$cache/science.tar.zst" ] || missing+=("layer")
+for i; do
+    case $i in
+    layer)
+        [ -e "$cache/science.tar.zst" ] || missing+=(layer)
+        have science || missing+=(science)
+        ;;
+    *) have "$i" || missing+=("$i") ;;
+    esac
+done
 [ ${#missing[@]} -gt 0 ] || exit 0
 echo "images.sh: making ${missing[*]}" >&2
 

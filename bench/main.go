@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -72,22 +76,22 @@ func measureAll(args []string) error {
 		work   = flags.String("work", "", "work in `DIR`, which is made and removed")
 		virga  = flags.String("virga", "bin/virga", "measure the program `FILE`")
 		out    = flags.String("out", "bench/results", "write the results to `DIR`")
+		needs  = flags.Bool("needs", false, "only say which images are needed")
 		commit = flags.String("commit", "", "virga was built from `COMMIT`")
 	)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *cache == "" || *work == "" || *rounds < 1 || flags.NArg() > 0 {
+	if !*needs && (*cache == "" || *work == "") || *rounds < 1 || flags.NArg() > 0 {
 		return errors.New("run: -cache and -work are needed, -rounds is at least 1")
 	}
-	var chosen []benchCase
-	for _, c := range allCases() {
-		if c.selected(*cases) && !(c.big && *quick) {
-			chosen = append(chosen, c)
-		}
-	}
+	chosen := choose(*cases, *quick)
 	if len(chosen) == 0 {
 		return fmt.Errorf("no case matches %q: bench list", *cases)
+	}
+	if *needs {
+		fmt.Println(strings.Join(images(chosen), " "))
+		return nil
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -97,7 +101,9 @@ func measureAll(args []string) error {
 	if err != nil {
 		return err
 	}
-	w, err := newWorkspace(*work, *cache, program, self, *quick)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	w, err := newWorkspace(ctx, *work, *cache, program, self, *quick)
 	if w != nil {
 		defer w.close()
 	}
@@ -105,12 +111,12 @@ func measureAll(args []string) error {
 		return err
 	}
 	s := &session{w: w, rounds: *rounds, quick: *quick, commit: *commit, log: os.Stderr}
-	return s.all(chosen, *out, io.Writer(os.Stdout))
+	return s.all(ctx, chosen, *out, io.Writer(os.Stdout))
 }
 
 // all measures cases and saves after each, so that a session that is cut short
 // leaves what it has.
-func (s *session) all(cases []benchCase, out string, w io.Writer) error {
+func (s *session) all(ctx context.Context, cases []benchCase, out string, w io.Writer) error {
 	date := time.Now().Format(time.DateOnly)
 	r, err := load(filepath.Join(out, date+".json"))
 	if err != nil {
@@ -118,7 +124,10 @@ func (s *session) all(cases []benchCase, out string, w io.Writer) error {
 	}
 	r.Machine, r.Versions = thisMachine(s.w.dir), versions(s.w.vars["VIRGA"])
 	for i := range cases {
-		c := s.measure(&cases[i])
+		c := s.measure(ctx, &cases[i])
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		r.put(c)
 		if err := r.save(out, date); err != nil {
 			return err

@@ -38,16 +38,19 @@ func (w *workspace) command(ctx context.Context, line string, round int) *exec.C
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Dir = w.dir
 	c.Env = append(w.environ(), fmt.Sprintf("ROUND=%d", round))
+	// What it started ends with it.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	c.WaitDelay = 10 * time.Second
 	return c
 }
 
 // do runs a line that is not timed.
-func (w *workspace) do(line string, round int) error {
+func (w *workspace) do(ctx context.Context, line string, round int) error {
 	if strings.TrimSpace(line) == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	c := w.command(ctx, line, round)
 	var out tail
@@ -59,8 +62,8 @@ func (w *workspace) do(line string, round int) error {
 }
 
 // time runs a line and measures it. Output goes to a file, as for a batch job.
-func (w *workspace) time(line string, round int) (sample, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+func (w *workspace) time(ctx context.Context, line string, round int) (sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	out, err := os.OpenFile(w.dir+"/output", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {

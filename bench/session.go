@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,11 +74,11 @@ type session struct {
 
 // measure runs a case: the setups, one round that is not counted, then rounds
 // that are. A tool that fails once is out, with its error.
-func (s *session) measure(c *benchCase) caseResult {
+func (s *session) measure(ctx context.Context, c *benchCase) caseResult {
 	res := caseResult{Name: c.name, Title: os.Expand(c.title, s.w.variable), Curve: c.curve, X: c.x, Quick: s.quick, Commit: s.commit, Time: time.Now().UTC().Truncate(time.Second)}
 	for _, t := range c.tools {
 		r := toolResult{Name: t.name, Note: t.note, Command: shorten(t.run)}
-		if err := s.w.do(t.setup, 0); err != nil {
+		if err := s.w.do(ctx, t.setup, 0); err != nil {
 			r.Error = "setup: " + err.Error()
 		}
 		res.Tools = append(res.Tools, r)
@@ -85,12 +86,12 @@ func (s *session) measure(c *benchCase) caseResult {
 	for round := 0; round <= s.rounds; round++ {
 		for _, i := range order(len(c.tools), round) {
 			if r := &res.Tools[i]; r.Error == "" {
-				s.once(&c.tools[i], r, round)
+				s.once(ctx, &c.tools[i], r, round)
 			}
 		}
 	}
 	for i, t := range c.tools {
-		if err := s.w.do(t.cleanup, 0); err != nil && res.Tools[i].Error == "" {
+		if err := s.w.do(ctx, t.cleanup, 0); err != nil && res.Tools[i].Error == "" {
 			fmt.Fprintf(s.log, "%s: %s: cleanup: %v\n", c.name, t.name, err)
 		}
 	}
@@ -106,22 +107,22 @@ func (s *session) measure(c *benchCase) caseResult {
 
 // once is one run of one tool. Every round has a number that no other session
 // has, so that what a tool remembers of the last one is not taken for a hit.
-func (s *session) once(t *tool, r *toolResult, round int) {
+func (s *session) once(ctx context.Context, t *tool, r *toolResult, round int) {
 	number := int(time.Now().UnixMilli())
 	fail := func(what string, err error) {
 		r.Error = what + err.Error()
 		r.Wall, r.CPU, r.Mem = nil, nil, nil
 	}
 	if t.prepare != "" {
-		if err := s.w.do(t.prepare, number); err != nil {
+		if err := s.w.do(ctx, t.prepare, number); err != nil {
 			fail("prepare: ", err)
 			return
 		}
 		syscall.Sync() // what was prepared is not paid for by what follows
 	}
-	sample, err := s.w.time(t.run, number)
+	sample, err := s.w.time(ctx, t.run, number)
 	if err == nil {
-		err = s.w.do(t.check, number)
+		err = s.w.do(ctx, t.check, number)
 	}
 	switch {
 	case err != nil:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +27,7 @@ type workspace struct {
 // peers are Debian's, with Debian's interpreters.
 const toolPath = "/usr/bin:/bin:/usr/sbin:/sbin"
 
-func newWorkspace(dir, cache, virga, self string, quick bool) (*workspace, error) {
+func newWorkspace(ctx context.Context, dir, cache, virga, self string, quick bool) (*workspace, error) {
 	fast := filepath.Join("/dev/shm", "virga-bench-"+strconv.Itoa(os.Getuid()))
 	w := &workspace{dir: dir, fast: fast, group: ownGroup()}
 	w.vars = map[string]string{
@@ -54,7 +55,7 @@ func newWorkspace(dir, cache, virga, self string, quick bool) (*workspace, error
 		return nil, err
 	}
 	// TLS, as ch-image speaks nothing else. No tool is asked to check it.
-	if err := w.do("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=127.0.0.1 -keyout certificate.pem -out cert && cat cert >>certificate.pem", 0); err != nil {
+	if err := w.do(ctx, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=127.0.0.1 -keyout certificate.pem -out cert && cat cert >>certificate.pem", 0); err != nil {
 		return w, err
 	}
 	var err error
@@ -81,6 +82,8 @@ func (w *workspace) configurePeers() error {
 		"policy.json":     `{"default": [{"type": "insecureAcceptAnything"}]}`,
 		"containers.conf": "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\nruntime = \"" + runtime + "\"\n[containers]\nlog_driver = \"none\"\n",
 	}
+	// ch-image's cache commits to a Git repository.
+	files["../../.gitconfig"] = "[user]\nname = bench\nemail = bench@localhost\n"
 	for name, text := range files {
 		if err := os.WriteFile(conf+name, []byte(text), 0o600); err != nil {
 			return err

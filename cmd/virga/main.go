@@ -14,8 +14,8 @@ func main() {
 			ends = append(ends, s)
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
-	code := run(ctx, processEnvironment(), os.Args)
-	stop()
-	os.Exit(code)
+	// It is not stopped: that takes a few switches between threads for each
+	// signal, and the process ends at once.
+	ctx, _ := signal.NotifyContext(context.Background(), ends...)
+	os.Exit(run(ctx, processEnvironment(), os.Args))
 }
