@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -111,18 +110,19 @@ func measureAll(args []string) error {
 		return err
 	}
 	s := &session{w: w, rounds: *rounds, quick: *quick, commit: *commit, log: os.Stderr}
-	return s.all(ctx, chosen, *out, io.Writer(os.Stdout))
+	return s.all(ctx, chosen, *out)
 }
 
 // all measures cases and saves after each, so that a session that is cut short
 // leaves what it has.
-func (s *session) all(ctx context.Context, cases []benchCase, out string, w io.Writer) error {
+func (s *session) all(ctx context.Context, cases []benchCase, out string) error {
 	date := time.Now().Format(time.DateOnly)
 	r, err := load(filepath.Join(out, date+".json"))
 	if err != nil {
 		return err
 	}
 	r.Machine, r.Versions = thisMachine(s.w.dir), versions(s.w.vars["VIRGA"])
+	var failed error
 	for i := range cases {
 		c := s.measure(ctx, &cases[i])
 		if ctx.Err() != nil {
@@ -133,11 +133,10 @@ func (s *session) all(ctx context.Context, cases []benchCase, out string, w io.W
 			return err
 		}
 		if c.subject() == nil {
-			err = errors.Join(err, fmt.Errorf("%s: %s: %s", c.Name, c.Tools[0].Name, c.Tools[0].Error))
+			failed = errors.Join(failed, fmt.Errorf("%s: %s: %s", c.Name, c.Tools[0].Name, c.Tools[0].Error))
 		}
 	}
-	fmt.Fprintln(w, filepath.Join(out, date+".md"))
-	return err
+	return failed
 }
 
 // checkNewest is bench check.
