@@ -55,7 +55,7 @@ func (s *stage) squash(ctx context.Context) error {
 		return s.b.at(s.from, err)
 	}
 	s.squashHistory(len(t.chain) > below)
-	s.chain, s.owners = t.chain, t.owners
+	s.chain, s.owners, s.merged = t.chain, t.owners, t.merged
 	return nil
 }
 
