@@ -61,7 +61,6 @@ ln -s plain %{buildroot}/opt/odd/link
 %attr(3775,mysql,mysql) %dir /opt/odd/dir
 %attr(-,redis,redis) /opt/odd/link
 %dev(c,1,3) %attr(0666,root,mail) /opt/odd/null
-%dev(b,7,9) %attr(0660,root,disk) /opt/odd/loop
 `
 
 // chance are the paths that differ from one installation to the next, whoever
