@@ -58,11 +58,12 @@ func TestFilter(t *testing.T) {
 	if got := runOK(t, c); got != "-1\n" {
 		t.Errorf("got %q", got)
 	}
-	c.Process.User.UID = 5 // the filter's business
+	c.Process.User.UID = 5 // nobody but a namespace can show it
 	c.Process.Args = []string{"helper", "show", "ids", "Seccomp"}
-	if got := runOK(t, c); got != "0 0 []\n2\n" {
-		t.Errorf("got %q", got)
+	if got := runOK(t, c); got != "5 0 []\n2\n" {
+		t.Errorf("a user without supervisor: got %q", got)
 	}
+	c.Process.User.UID = 0
 	c.SelfTest = &Call{Nr: unix.SYS_GETPPID}
 	c.Filter = filterOn(unix.SYS_GETPPID, unix.SECCOMP_RET_ERRNO) // the call "succeeds"
 	runOK(t, c)
@@ -88,6 +89,7 @@ func TestSupervise(t *testing.T) {
 		wg.Go(func() {
 			c := container(root, "ppid")
 			c.Filter = filterOn(unix.SYS_GETPPID, unix.SECCOMP_RET_USER_NOTIF)
+			c.Process.User.UID = 5 // the supervisor's business
 			c.Supervise = func(listener int) error {
 				if _, err := os.Stat("/inside"); err != nil {
 					t.Errorf("the supervisor is not in the root: %v", err)
