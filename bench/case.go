@@ -68,6 +68,18 @@ func choose(patterns string, quick bool) []benchCase {
 	return chosen
 }
 
+// only returns the cases with the named tools alone.
+func only(cases []benchCase, names []string) []benchCase {
+	var out []benchCase
+	for _, c := range cases {
+		c.tools = slices.DeleteFunc(slices.Clone(c.tools), func(t tool) bool { return !slices.Contains(names, t.name) })
+		if len(c.tools) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // inCache finds what tools use of the cache: images of its registry, and files.
 var inCache = regexp.MustCompile(`(?:\$REG/bench/|%s/bench/|\$CACHE/)([a-z]+)`)
 

@@ -69,6 +69,7 @@ func measureAll(args []string) error {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	var (
 		cases  = flags.String("case", "", "measure the cases `GLOB`, a name, its beginning or a pattern, several by commas")
+		tools  = flags.String("tool", "", "run only the tools `NAMES`, several by commas")
 		rounds = flags.Int("rounds", 5, "count `N` rounds, after one that is not counted")
 		quick  = flags.Bool("quick", false, "small images, and no case that needs the large ones")
 		cache  = flags.String("cache", "", "the images are in `DIR`")
@@ -81,10 +82,13 @@ func measureAll(args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if !*needs && (*cache == "" || *work == "") || *rounds < 1 || flags.NArg() > 0 {
-		return errors.New("run: -cache and -work are needed, -rounds is at least 1")
+	if !*needs && (*cache == "" || *work == "") || *rounds < 0 || flags.NArg() > 0 {
+		return errors.New("run: -cache and -work are needed, -rounds is at least 0")
 	}
 	chosen := choose(*cases, *quick)
+	if *tools != "" {
+		chosen = only(chosen, strings.Split(*tools, ","))
+	}
 	if len(chosen) == 0 {
 		return fmt.Errorf("no case matches %q: bench list", *cases)
 	}

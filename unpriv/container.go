@@ -95,11 +95,11 @@ func Run(ctx context.Context, c Container) (_ Status, err error) {
 		l.close()
 		return Status{}, err
 	}
-	started := func(*os.Process) { streams.close() }
+	started := func(*child) { streams.close() }
 	var pass *passing
 	if c.PassSignals {
 		pass, ctx = catchSignals(), context.WithoutCancel(ctx)
-		started = func(p *os.Process) { streams.close(); pass.toInit(p) }
+		started = func(p *child) { streams.close(); pass.toInit(p) }
 	}
 	status, err := l.run(ctx, started)
 	if pass != nil {

@@ -126,7 +126,7 @@ func reexec(ctx context.Context, e Entry) (Status, error) {
 		return Status{}, e.startError(err)
 	}
 	if pass != nil {
-		pass.to(cmd.Process)
+		pass.to(func(s syscall.Signal) { cmd.Process.Signal(s) }) // it may have ended: nothing to tell it then
 	}
 	if err := cmd.Wait(); cmd.ProcessState == nil {
 		return Status{}, fmt.Errorf("wait for the process in namespaces: %w", err)

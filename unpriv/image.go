@@ -38,7 +38,9 @@ type Image struct {
 // terminal, process group, inherited files and PID namespace, as it would
 // without a container. Signals that end or control a program are passed on to
 // it, which decides what they mean; therefore the end of ctx, which may have
-// the same cause, does nothing once the program runs.
+// the same cause, does nothing once the program runs. The signals stay caught:
+// to stop takes longer than all the mounts, and the caller ends as the program
+// did.
 func RunImage(ctx context.Context, im Image) (Status, error) {
 	if len(im.Process.Args) == 0 {
 		return Status{}, errors.New("BUG: no program to run")
@@ -60,8 +62,7 @@ func RunImage(ctx context.Context, im Image) (Status, error) {
 		return Status{}, err
 	}
 	pass := catchSignals()
-	defer pass.stop()
-	status, err := l.run(context.WithoutCancel(ctx), pass.to)
+	status, err := l.run(context.WithoutCancel(ctx), func(p *child) { pass.to(p.signal) })
 	if exec := (*ExecError)(nil); errors.As(err, &exec) {
 		exec.look(im.Lower, im.Process.Cwd)
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +45,7 @@ func (l *launch) close() {
 
 // run starts the process and waits for its end; started, if not nil, is called
 // as soon as the program runs. The end of ctx kills it.
-func (l *launch) run(ctx context.Context, started func(*os.Process)) (Status, error) {
+func (l *launch) run(ctx context.Context, started func(*child)) (Status, error) {
 	defer l.close()
 	if l.err != nil {
 		return Status{}, l.err
@@ -59,10 +57,10 @@ func (l *launch) run(ctx context.Context, started func(*os.Process)) (Status, er
 	if err != nil {
 		return Status{}, err
 	}
-	stop := context.AfterFunc(ctx, func() { p.Kill() }) // of a finished process: no harm
+	stop := context.AfterFunc(ctx, p.kill)
 	defer stop()
 	served, startErr := l.accompany(p, started)
-	state, err := p.Wait()
+	ws, err := p.wait()
 	runtime.KeepAlive(l) // the child may have used our memory so far
 	var superErr error
 	if served != nil {
@@ -76,11 +74,11 @@ func (l *launch) run(ctx context.Context, started func(*os.Process)) (Status, er
 	case superErr != nil:
 		return Status{}, fmt.Errorf("supervise %q: %w", l.name, superErr)
 	}
-	return newStatus(state.Sys().(syscall.WaitStatus)), nil
+	return newStatus(ws), nil
 }
 
 // start forks.
-func (l *launch) start() (*os.Process, error) {
+func (l *launch) start() (*child, error) {
 	prog := &program{steps: l.steps, report: uintptr(l.theirs)}
 	if sharesMemory && !l.copyMemory {
 		prog.stack = make([]byte, childStack)
@@ -96,7 +94,7 @@ func (l *launch) start() (*os.Process, error) {
 		}
 		return nil, fmt.Errorf("start %q: create namespaces: %w", l.name, err)
 	}
-	return os.FindProcess(pid) // our child and not waited for: it is there
+	return &child{pid: pid}, nil
 }
 
 // maskStep marks the step that restores the signal mask, known at the fork only.
@@ -112,7 +110,7 @@ func (l *launch) setMask(mask *uint64) {
 
 // accompany talks to the child until its program runs. It returns the reason
 // why that does not, and what the supervisor's end will be told by.
-func (l *launch) accompany(p *os.Process, started func(*os.Process)) (served chan error, err error) {
+func (l *launch) accompany(p *child, started func(*child)) (served chan error, err error) {
 	for {
 		var word [8]byte
 		oob := make([]byte, unix.CmsgSpace(3*4))
@@ -123,7 +121,7 @@ func (l *launch) accompany(p *os.Process, started func(*os.Process)) (served cha
 		case errors.Is(err, unix.ECONNRESET): // dead before it took leave
 			return served, nil
 		case err != nil:
-			p.Kill()
+			p.kill()
 			return served, fmt.Errorf("start %q: %w", l.name, err)
 		case n == 0:
 			if started != nil {
@@ -136,7 +134,7 @@ func (l *launch) accompany(p *os.Process, started func(*os.Process)) (served cha
 		}
 		in, err := receiveInside(oob[:oobn])
 		if err == nil {
-			served, err = in.supervise(l.supervise, p.Kill)
+			served, err = in.supervise(l.supervise, p.kill)
 		}
 		if err == nil {
 			if err = unix.Sendto(l.ours, word[:1], unix.MSG_NOSIGNAL, nil); errors.Is(err, unix.EPIPE) {
@@ -144,7 +142,7 @@ func (l *launch) accompany(p *os.Process, started func(*os.Process)) (served cha
 			}
 		}
 		if err != nil {
-			p.Kill()
+			p.kill()
 			return served, fmt.Errorf("start %q: supervisor: %w", l.name, err)
 		}
 	}
@@ -177,7 +175,7 @@ func (in inside) close() {
 // supervise calls f on a thread of its own inside the container, and returns
 // when that thread is there. If f fails, the container is killed, as its calls
 // are answered by nobody.
-func (in inside) supervise(f func(listener int) error, kill func() error) (served chan error, err error) {
+func (in inside) supervise(f func(listener int) error, kill func()) (served chan error, err error) {
 	served, entered := make(chan error, 1), make(chan error)
 	onOwnThread(func() {
 		leave, err := in.enter()

@@ -38,31 +38,31 @@ func catchSignals() *passing {
 	return p
 }
 
-// to passes signals to a process from now on.
-func (p *passing) to(proc *os.Process) {
+// to passes signals on from now on, by send.
+func (p *passing) to(send func(syscall.Signal)) {
 	p.each(func(s os.Signal) {
 		if (s == unix.SIGINT || s == unix.SIGQUIT) && foreground() {
 			return // the terminal sent it to both
 		}
-		proc.Signal(s) // it may have ended: nothing to tell it then
+		send(s.(syscall.Signal))
 	})
 }
 
 // toInit passes signals to the first process of a PID namespace. Those that
 // would end any other program are not delivered to it (pid_namespaces(7)), so
 // it is killed for them.
-func (p *passing) toInit(proc *os.Process) {
+func (p *passing) toInit(proc *child) {
 	p.each(func(s os.Signal) {
 		sig := s.(syscall.Signal)
-		if sig != unix.SIGCONT && fatal(proc.Pid, sig) {
+		if sig != unix.SIGCONT && fatal(proc.pid, sig) {
 			p.killed = sig
-			proc.Kill()
+			proc.kill()
 			return
 		}
 		if (s == unix.SIGINT || s == unix.SIGQUIT) && foreground() {
 			return
 		}
-		proc.Signal(s)
+		proc.signal(sig)
 	})
 }
 
