@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,12 +15,10 @@ import (
 	"virga/storage"
 )
 
-const (
-	// maxRatio and freeBytes bound decompression: gzip cannot do better, and
-	// what xz and zstd make of the zeros in real images is far from it.
-	maxRatio  = 1000
-	freeBytes = 1 << 30
-)
+// errSquash is archive.ErrNotImage, of a SquashFS file.
+var errSquash = &hintedError{
+	what: "it is a root file system in a SquashFS file", hint: "virga import PATH REF makes an image of it", is: archive.ErrNotImage,
+}
 
 // openImages opens a file or directory of images. What cannot be read in any
 // order, because it is compressed or a pipe, is copied to work first.
@@ -36,6 +33,9 @@ func openImages(ctx context.Context, work *storage.Work, path string) (_ *archiv
 			return nil, nil, err
 		}
 		return f, func() { f.Close() }, nil
+	}
+	if archive.IsSquash(path) {
+		return nil, nil, errSquash
 	}
 	in, err := openInput(path)
 	if err != nil {
@@ -106,22 +106,24 @@ func compressionOf(f *os.File) (layer.Compression, error) {
 
 func spool(ctx context.Context, out io.Writer, in *os.File) error {
 	defer context.AfterFunc(ctx, func() { in.Close() })() // wakes up a reader
-	raw := &meter{r: in}
-	br := bufio.NewReader(raw)
-	if _, err := br.Peek(1); err == io.EOF {
+	br := bufio.NewReader(in)
+	head, err := br.Peek(4)
+	if len(head) == 0 && err == io.EOF {
 		return errors.New("nothing in it")
 	}
-	zr, c, err := layer.Decompress(br)
+	if string(head) == archive.SquashMagic {
+		if _, err := io.Copy(out, &cancelable{ctx, br}); err != nil {
+			return err
+		}
+		return errSquash
+	}
+	zr, _, err := layer.Decompress(br)
 	if err != nil {
 		return err
 	}
 	defer zr.Close()
-	var r io.Reader = zr
-	if c != layer.Uncompressed {
-		r = &bounded{r: zr, raw: raw}
-	}
 	w := bufio.NewWriterSize(out, 256<<10)
-	err = archive.Spool(ctx, w, r)
+	err = archive.Spool(ctx, w, zr)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -129,34 +131,6 @@ func spool(ctx context.Context, out io.Writer, in *os.File) error {
 		return err
 	}
 	return w.Flush()
-}
-
-// meter counts what is read.
-type meter struct {
-	r io.Reader
-	n int64
-}
-
-func (m *meter) Read(p []byte) (int, error) {
-	n, err := m.r.Read(p)
-	m.n += int64(n)
-	return n, err
-}
-
-// bounded ends the reading of what was compressed too well to be an image.
-type bounded struct {
-	r   io.Reader
-	n   int64
-	raw *meter
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	b.n += int64(n)
-	if b.n > freeBytes && b.n/maxRatio > b.raw.n {
-		return n, fmt.Errorf("%d bytes decompress to more than %d: no image is like that", b.raw.n, b.n)
-	}
-	return n, err
 }
 
 // cancelable is a reader that ends with its context. It lives for one copy.

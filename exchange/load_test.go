@@ -150,19 +150,6 @@ func gzipped(t *testing.T, b []byte) []byte {
 	return buf.Bytes()
 }
 
-// Decompression has an end: zeros compress a thousand times and more.
-func TestBounded(t *testing.T) {
-	raw := &meter{r: zeros{}}
-	b := &bounded{r: zeros{}, raw: raw, n: freeBytes}
-	if _, err := b.Read(make([]byte, 1)); err == nil {
-		t.Error("a gigabyte of nothing was read")
-	}
-	raw.n = freeBytes / 100
-	if _, err := b.Read(make([]byte, 1)); err != nil {
-		t.Errorf("compressed a hundred times: %v", err)
-	}
-}
-
 // A file that could not be written leaves the one that was there.
 func TestSaveFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -120,20 +121,45 @@ func detect(head []byte) Compression {
 // by the first bytes. Bytes that are none of gzip, zstd, bzip2 and xz are
 // returned as they are. What follows the last gzip member is ignored, as gzip(1) does.
 // Closing the result does not close r.
+//
+// Reading ends with an error when the result is larger than maxRatio times what was
+// read of r and larger than freeBytes.
 func Decompress(r io.Reader) (io.ReadCloser, Compression, error) {
-	return decompress(r, decoders{gzip: newFastGzip, window: maxZstdWindow})
+	return decompress(r, newDecoders())
 }
 
-// decoders says how to decompress: with which decoder of gzip, and how much
-// memory for the window of zstd.
+// decoders says how to decompress: with which decoder of gzip, how much
+// memory for the window of zstd, and what may come of next to nothing.
 type decoders struct {
 	gzip   gzipDecoder
 	window uint64
+	free   int64
+}
+
+func newDecoders() decoders {
+	return decoders{gzip: newFastGzip, window: maxZstdWindow, free: freeBytes}
+}
+
+const (
+	// maxRatio is more than deflate can reach, which is 1032. Whatever gzip made
+	// can be read.
+	maxRatio = 1100
+	// freeBytes may come of any input. zstd, xz and bzip2 make sparse files much
+	// smaller than gzip.
+	freeBytes = 4 << 30
+)
+
+// BombError says that data decompress to more than those of images do.
+type BombError struct{ Packed, Bytes int64 }
+
+func (e *BombError) Error() string {
+	return fmt.Sprintf("%d bytes decompress to more than %d: no image is like that", e.Packed, e.Bytes)
 }
 
 // decompress is Decompress with a choice of decoders.
 func decompress(r io.Reader, d decoders) (io.ReadCloser, Compression, error) {
-	br := bufio.NewReaderSize(r, inputBuffer)
+	raw := &meter{r: r}
+	br := bufio.NewReaderSize(raw, inputBuffer)
 	head, err := br.Peek(6)
 	if err != nil && err != io.EOF {
 		return nil, Uncompressed, err
@@ -144,7 +170,7 @@ func decompress(r io.Reader, d decoders) (io.ReadCloser, Compression, error) {
 		return nil, c, fmt.Errorf("%v: %w", c, truncated(err))
 	}
 	if c != Uncompressed {
-		zr = &named{zr, c}
+		zr = &named{ReadCloser: zr, bound: bound{raw: raw, free: d.free}, c: c}
 	}
 	return zr, c, nil
 }
@@ -187,15 +213,72 @@ func decompressor(br *bufio.Reader, c Compression, d decoders) (io.ReadCloser, e
 	return io.NopCloser(br), nil
 }
 
+// meter counts what is read.
+type meter struct {
+	r io.Reader
+	n atomic.Int64 // zstd reads ahead in a goroutine
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.n.Add(int64(n))
+	return n, err
+}
+
+// bound ends the reading of bombs.
+type bound struct {
+	raw  *meter
+	n    int64 // bytes that came out
+	free int64
+}
+
+func (b *bound) count(m int) error {
+	b.n += int64(m)
+	if raw := b.raw.n.Load(); b.n > b.free && b.n/maxRatio > raw {
+		return &BombError{Packed: raw, Bytes: b.n}
+	}
+	return nil
+}
+
+// Bounded is r, the content of a file of size bytes that another program
+// decompresses, with the bound that Decompress has.
+func Bounded(r io.Reader, size int64) io.Reader {
+	b := &bounded{r: r, bound: bound{raw: &meter{}, free: freeBytes}}
+	b.raw.n.Store(size)
+	return b
+}
+
+type bounded struct {
+	bound
+	r io.Reader
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if bomb := b.count(n); bomb != nil {
+		return n, bomb
+	}
+	return n, err
+}
+
 // named says in errors which decompressor met them.
 type named struct {
 	io.ReadCloser
+	bound
 	c Compression
 }
 
 func (n *named) Read(p []byte) (int, error) {
 	m, err := n.ReadCloser.Read(p)
-	return m, n.say(err)
+	return m, n.check(m, err)
+}
+
+// check counts m more bytes, and gives the error that came with them its name.
+func (n *named) check(m int, err error) error {
+	if bomb := n.count(m); bomb != nil {
+		return fmt.Errorf("%v: %w", n.c, bomb)
+	}
+	return n.say(err)
 }
 
 func (n *named) say(err error) error {
@@ -211,7 +294,7 @@ func fill(r io.Reader, buf []byte) ([]byte, error) {
 	if n, ok := r.(*named); ok {
 		if gz, ok := n.ReadCloser.(fastGzip); ok {
 			data, err := gz.Next(buf)
-			return data, n.say(err)
+			return data, n.check(len(data), err)
 		}
 	}
 	n, err := io.ReadFull(r, buf)

@@ -71,7 +71,7 @@ func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool, ahead
 		free:   free,
 		sum:    sha256.New(),
 	}
-	s.with = decoders{gzip: newFastGzip, window: maxZstdWindow}
+	s.with = newDecoders()
 	if ahead {
 		s.turn = make(chan struct{})
 		s.with.window = aheadZstdWindow
