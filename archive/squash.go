@@ -26,6 +26,9 @@ func (e *NoProgramError) Hint() string {
 	return fmt.Sprintf("install %s; without it, %s", e.Package, e.Without)
 }
 
+// SquashMagic is what a SquashFS file begins with.
+const SquashMagic = "hsqs"
+
 // IsSquash reports whether path is a SquashFS file.
 func IsSquash(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -33,13 +36,13 @@ func IsSquash(path string) bool {
 		return false
 	}
 	defer f.Close()
-	magic := make([]byte, 4)
+	magic := make([]byte, len(SquashMagic))
 	fi, err := f.Stat()
 	if err != nil || !fi.Mode().IsRegular() {
 		return false
 	}
 	_, err = io.ReadFull(f, magic)
-	return err == nil && string(magic) == "hsqs"
+	return err == nil && string(magic) == SquashMagic
 }
 
 // Squash makes the SquashFS file path, which is there and empty, of the tar

@@ -87,9 +87,6 @@ func (x *Exchange) read(ctx context.Context, work *storage.Work, dir, path strin
 	if fi.IsDir() {
 		return layer.CopyTree(ctx, dir, path, layer.CopyOptions{Logger: x.log})
 	}
-	if archive.IsSquash(path) {
-		return nil, &hintedError{"it is a SquashFS file, which can be run but not read", "unsquashfs (of squashfs-tools) makes a directory of it, which can be imported"}
-	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, cause(err)
@@ -99,12 +96,37 @@ func (x *Exchange) read(ctx context.Context, work *storage.Work, dir, path strin
 		return nil, err
 	}
 	defer f.Close()
-	u, err := layer.ExtractTar(ctx, dir, f, layer.ExtractOptions{StripTop: true, KeepOwners: x.opts.Real, Logger: x.log})
+	if archive.IsSquash(f.Name()) {
+		return x.readSquash(ctx, dir, f.Name())
+	}
+	return x.readTar(ctx, dir, f, layer.ExtractOptions{StripTop: true})
+}
+
+func (x *Exchange) readTar(ctx context.Context, dir string, r io.Reader, opts layer.ExtractOptions) (fakeroot.Table, error) {
+	opts.KeepOwners, opts.Logger = x.opts.Real, x.log
+	u, err := layer.ExtractTar(ctx, dir, r, opts)
 	if err != nil {
 		return nil, err
 	}
 	x.logFixes(u.Fixes)
 	return u.Owners, nil
+}
+
+// readSquash fills dir from a SquashFS file, which has no top directory to be
+// left out.
+func (x *Exchange) readSquash(ctx context.Context, dir, path string) (owners fakeroot.Table, err error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	remark, err := archive.Unsquash(ctx, path, func(r io.Reader) error {
+		owners, err = x.readTar(ctx, dir, layer.Bounded(r, fi.Size()), layer.ExtractOptions{})
+		return err
+	})
+	if remark != "" {
+		x.log.Warn("not everything in the SquashFS file was read", "sqfs2tar", remark)
+	}
+	return owners, err
 }
 
 // seekable returns f, or a copy of it at name if it is a pipe.

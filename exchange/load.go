@@ -81,16 +81,18 @@ func (x *Exchange) Load(ctx context.Context, path string, opts LoadOptions) (_ [
 type hintedError struct {
 	what string
 	hint string
+	is   error // what it is a case of, or nil
 }
 
 func (e *hintedError) Error() string { return e.what }
 func (e *hintedError) Hint() string  { return e.hint }
+func (e *hintedError) Unwrap() error { return e.is }
 
 // loadNames are the references of each image.
 func loadNames(images []*archive.Image, given []image.Reference) ([][]image.Reference, error) {
 	if len(given) > 0 {
 		if len(images) > 1 {
-			return nil, &hintedError{fmt.Sprintf("there are %d images in it, a name can be given to one", len(images)), "load them all under their own names, without --tag"}
+			return nil, &hintedError{what: fmt.Sprintf("there are %d images in it, a name can be given to one", len(images)), hint: "load them all under their own names, without --tag"}
 		}
 		return [][]image.Reference{given}, nil
 	}
@@ -99,7 +101,7 @@ func loadNames(images []*archive.Image, given []image.Reference) ([][]image.Refe
 		for _, n := range img.Names {
 			ref, err := image.ParseReference(n)
 			if err != nil {
-				return nil, &hintedError{fmt.Sprintf("image %d: %v", i+1, err), "--tag gives it another name"}
+				return nil, &hintedError{what: fmt.Sprintf("image %d: %v", i+1, err), hint: "--tag gives it another name"}
 			}
 			ref.Digest = ""
 			if ref.Tag == "" {
@@ -110,7 +112,7 @@ func loadNames(images []*archive.Image, given []image.Reference) ([][]image.Refe
 			}
 		}
 		if len(out[i]) == 0 {
-			return nil, &hintedError{fmt.Sprintf("image %d has no name in it", i+1), "--tag gives it one"}
+			return nil, &hintedError{what: fmt.Sprintf("image %d has no name in it", i+1), hint: "--tag gives it one"}
 		}
 	}
 	return out, nil

@@ -20,10 +20,10 @@ type importOptions struct {
 func importCommand(env *environment) *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Usage:     "make an image of a directory or tarball",
+		Usage:     "make an image of a directory, tarball or SquashFS file",
 		ArgsUsage: "PATH REF",
-		Description: `PATH is a root file system: a directory, or a tarball, compressed or not; - is
-a tarball on standard input. A tarball's only top directory is left out, unless
+		Description: `PATH is a root file system: a directory, a tarball, compressed or not, or a SquashFS
+file; - is such a file on standard input. A tarball's only top directory is left out, unless
 its name is one that belongs into a root file system (bin, usr, ...).`,
 		Action: func(c *cli.Context) error {
 			opts, err := newImportOptions(env, c)

@@ -189,6 +189,22 @@ debian() {
     }
 }
 
+# cap_tar FILE is a tar of the file "cap", which has cap_net_raw+ep. Nobody but
+# root can have one on disk.
+cap_tar() {
+    local dir
+    dir=$(mktemp -d)
+    echo x >"$dir/cap"
+    tar -C "$dir" --format=pax --pax-option='SCHILY.xattr.security.capability:=AAAAAAAAAAAAAAAAAAAA' --owner=0 --group=0 -cf "$1" cap
+    LC_ALL=C sed -i 's/A\{20\}/\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00/' "$1"
+    rm -rf "$dir"
+}
+
+# has_cap TAR demands that the file "cap" in a tar has that capability.
+has_cap() {
+    LC_ALL=C grep -aqP 'SCHILY.xattr.security.capability=\x01\x00\x00\x02\x00\x20\x00\x00\x00{12}' "$1"
+}
+
 # dockerfile writes standard input to ./Dockerfile.
 dockerfile() { cat >Dockerfile; }
 
