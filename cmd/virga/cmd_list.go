@@ -39,7 +39,7 @@ known of that one image is printed: here, and in its registry.`,
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "print a table: name, tag, id, time, size, platform"},
 			&cli.BoolFlag{Name: "digests", Usage: "print a table with manifest digests"},
 			&cli.StringFlag{Name: "format", Usage: "print each image as `F`: json, table, or a Go template"},
-			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only images that match `K=V`: reference, label, label!, before, since"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only images that match `K=V`: reference, label, label!, before, since, dangling"},
 			&cli.BoolFlag{Name: "undeletable", Aliases: []string{"u"}, Usage: "list deleted images that undelete can bring back"},
 		},
 		Action: func(c *cli.Context) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"virga/storage"
@@ -23,8 +24,12 @@ func newImageFilter(command, text string) (imageFilter, error) {
 			return imageFilter{}, usagef("%s: --filter %q: bad pattern", command, text)
 		}
 	case "label", "label!", "before", "since":
+	case "dangling":
+		if _, err := strconv.ParseBool(value); err != nil {
+			return imageFilter{}, usagef("%s: --filter %q: true or false", command, text)
+		}
 	default:
-		return imageFilter{}, usagef("%s: --filter %q is not reference, label, label!, before or since", command, text)
+		return imageFilter{}, usagef("%s: --filter %q is not reference, label, label!, before, since or dangling", command, text)
 	}
 	return imageFilter{key, value}, nil
 }
@@ -42,6 +47,9 @@ func (f imageFilter) apply(st *storage.Store, images []storage.Image) ([]storage
 			has, err := hasLabel(st, i, f.value)
 			return !has, err
 		}
+	case "dangling": // every image here has a name
+		dangling, _ := strconv.ParseBool(f.value)
+		keep = func(storage.Image) (bool, error) { return !dangling, nil }
 	case "before", "since":
 		than, err := findImage(st, f.value)
 		if err != nil {

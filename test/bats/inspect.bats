@@ -76,6 +76,15 @@ EOF
     jq -e '.RepoTags == ["app:latest"]' <<<"$output"
     virga_run 0 history --format '{{.CreatedBy}}|{{.Size}}' app
     prints_like 'CMD*|0B*'
+    virga_run 0 history -H --format '{{.CreatedSince}}' app
+    prints_like '*second*ago*'
+    virga_run 0 history --human=false --format '{{.CreatedAt}}|{{.Size}}' app
+    prints_like '20*T*Z|0*'
+    [[ $(tail -n 1 <<<"$output") =~ \|[0-9]{6,}$ ]]
+    virga_run 0 history app
+    prints_like '*ago*'
+    virga_run 0 history --human=false app
+    [[ $output != *ago* ]]
     virga_run 0 history --no-trunc -q app
     prints_like '*sha256:*'
     virga_run 2 inspect -f '{{.x' app

@@ -52,6 +52,12 @@ setup() { common_setup; }
     prints app:latest
     virga_run 0 list -f label=team=red
     prints ""
+    virga_run 0 list -f dangling=true
+    prints ""
+    virga_run 0 list -f dangling=false -f label=team
+    prints app:latest
+    virga_run 2 list -f dangling=maybe
+    fails "true or false"
     virga_run 2 list -f colour=red
     fails colour
     virga_run 1 list -f before=nothing
