@@ -270,9 +270,14 @@ func (w *BlobWriter) commit() (digest.Digest, error) {
 			return "", err
 		}
 	}
+	// In one step for Reader, which opens the one name or the other.
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if err := os.Rename(w.temp, s.blobPath(d)); err != nil {
 		return fail(err)
 	}
+	w.done = true
+	w.change.Broadcast()
 	s.dirty.add(s.blobPath(d), false)
 	return d, nil
 }

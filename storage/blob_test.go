@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -143,6 +144,33 @@ func TestReadWhileWriting(t *testing.T) {
 }
 
 // TestReadersLearnOfFailure: what cannot be verified must not end in io.EOF.
+// A reader that comes just when the blob gets its name finds it all the same.
+func TestReaderMeetsCommit(t *testing.T) {
+	s := newTest(t)
+	for i := range 300 {
+		data := fmt.Appendf(nil, "blob %d", i)
+		w := must(s.NewBlob(t.Context(), digest.FromBytes(data), int64(len(data)), BlobOptions{}))(t)
+		must(w.Write(data))(t)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := w.Commit(); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 3 {
+			r, err := w.Reader()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+				t.Fatalf("read %q, %v", got, err)
+			}
+			r.Close()
+		}
+		wg.Wait()
+	}
+}
+
 func TestReadersLearnOfFailure(t *testing.T) {
 	s := newTest(t)
 	boom := errors.New("boom")
