@@ -39,7 +39,7 @@ func (x *Exchange) Read(ctx context.Context, path string, want archive.Want, roo
 	if copied := filepath.Join(work.Path(), "archive"); exists(copied) {
 		from = copied // what was read from a pipe cannot be read again
 	}
-	config, tree, err := x.importTree(ctx, from)
+	config, tree, err := x.importTree(ctx, from, x.now)
 	if err != nil {
 		return fail(err)
 	}

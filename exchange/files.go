@@ -22,7 +22,7 @@ import (
 // with or without one top directory. The metadata of ch-image (ch/metadata.json)
 // becomes the configuration.
 func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference) (*storage.Image, error) {
-	config, tree, err := x.importTree(ctx, path)
+	config, tree, err := x.importTree(ctx, path, x.now)
 	if err != nil {
 		return nil, fmt.Errorf("import %q: %w", path, err)
 	}
@@ -37,15 +37,26 @@ func (x *Exchange) Import(ctx context.Context, path string, ref image.Reference)
 }
 
 // now is the time that enters images.
-func (x *Exchange) now() time.Time {
+func (x *Exchange) now(context.Context, string) (time.Time, error) {
 	if x.opts.Epoch != nil {
-		return *x.opts.Epoch
+		return *x.opts.Epoch, nil
 	}
-	return time.Now().UTC().Truncate(time.Second)
+	return time.Now().UTC().Truncate(time.Second), nil
 }
 
-// importTree makes a tree of a directory or archive, and its configuration.
-func (x *Exchange) importTree(ctx context.Context, path string) (_ *image.Config, _ *storage.Tree, err error) {
+// newest is the time that enters images of which the same files shall make
+// the same again.
+func (x *Exchange) newest(ctx context.Context, dir string) (time.Time, error) {
+	if x.opts.Epoch != nil {
+		return *x.opts.Epoch, nil
+	}
+	t, err := newestIn(ctx, dir)
+	return t.UTC().Truncate(time.Second), err
+}
+
+// importTree makes a tree of a directory or archive, and its configuration,
+// made at the time that created finds for the files in a directory.
+func (x *Exchange) importTree(ctx context.Context, path string, created func(ctx context.Context, dir string) (time.Time, error)) (_ *image.Config, _ *storage.Tree, err error) {
 	work, err := x.store.NewWork(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -62,7 +73,11 @@ func (x *Exchange) importTree(ctx context.Context, path string) (_ *image.Config
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
 		return nil, nil, errors.New("nothing in it")
 	}
-	config, err := importConfig(dir, path, x.now())
+	when, err := created(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := importConfig(dir, path, when)
 	if err != nil {
 		return nil, nil, err
 	}

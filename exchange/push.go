@@ -278,9 +278,10 @@ func (x *Exchange) flatUpload(ctx context.Context, img *storage.Image, opts Push
 	return up, describeUpload(up, []storage.Layer{l}, opts.Format)
 }
 
-// PushDir pushes a directory as an image of one layer and keeps no image.
+// PushDir pushes a directory as an image of one layer and keeps no image. The
+// same files give the same digest.
 func (x *Exchange) PushDir(ctx context.Context, dir string, dest image.Reference, opts PushOptions) (*registry.Pushed, error) {
-	config, tree, err := x.importTree(ctx, dir)
+	config, tree, err := x.importTree(ctx, dir, x.newest)
 	if err != nil {
 		return nil, fmt.Errorf("push %q: %w", dir, err)
 	}

@@ -106,7 +106,11 @@ func runConvert(ctx context.Context, env *environment, in, out place) error {
 	case out.path == "-" && isTerminal(env.stdout):
 		return &usageError{msg: "convert: standard output is a terminal", hint: "give a file name"}
 	}
-	return env.withExchange(ctx, exchange.Options{}, func(store *storage.Store, x *exchange.Exchange) error {
+	epoch, err := sourceDateEpoch(env)
+	if err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
 		images, err := readPlace(ctx, env, store, x, in)
 		if err != nil {
 			return err

@@ -77,7 +77,11 @@ func newPushOptions(env *environment, c *cli.Context) (pushOptions, error) {
 }
 
 func runPush(ctx context.Context, env *environment, o pushOptions) error {
-	return env.withExchange(ctx, exchange.Options{}, func(store *storage.Store, x *exchange.Exchange) error {
+	epoch, err := sourceDateEpoch(env)
+	if err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
 		var p *registry.Pushed
 		var err error
 		if o.dir != "" {

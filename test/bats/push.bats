@@ -150,6 +150,18 @@ EOF
     virga pull "$REGISTRY/dir:1"
     virga_run 0 run "$REGISTRY/dir:1" -- /busybox cat /etc/motd
     prints hello
+    # The same files have the same digest, whoever pushes them when.
+    find d -exec touch -d 2020-02-02T02:02:01Z {} +
+    touch -d 2021-01-01T01:01:01Z d/etc/motd
+    local first second
+    first=$(virga push -q --image d "$REGISTRY/dir:2")
+    second=$(VIRGA_STORAGE=$PWD/other virga push -q --image d "$REGISTRY/dir:3")
+    [ "$first" = "$second" ]
+    virga pull "$REGISTRY/dir:2"
+    virga inspect "$REGISTRY/dir:2" | jq -e '.[0].Created == "2021-01-01T01:01:01Z"'
+    [ "$(SOURCE_DATE_EPOCH=7 virga push -q --image d "$REGISTRY/dir:4")" != "$first" ]
+    virga pull "$REGISTRY/dir:4"
+    virga inspect "$REGISTRY/dir:4" | jq -e '.[0].Created == "1970-01-01T00:00:07Z"'
     virga_run 1 push --image nowhere "$REGISTRY/dir:1"
     fails nowhere
 }
