@@ -34,7 +34,7 @@ func BenchmarkParse5000Lines(b *testing.B) {
 
 func BenchmarkExpand(b *testing.B) {
 	for b.Loop() {
-		if _, _, err := Expand("/opt/${A:-x}/bin:$B/${C%/*}", '\\', testLookup); err != nil {
+		if _, _, err := expand("/opt/${A:-x}/bin:$B/${C%/*}", '\\'); err != nil {
 			b.Fatal(err)
 		}
 	}

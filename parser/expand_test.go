@@ -107,18 +107,38 @@ var expandCases = []struct {
 	{in: strings.Repeat("${A:-", 300) + strings.Repeat("}", 300), err: "nested too deeply", col: 1001},
 }
 
+// expand substitutes variables in one word, as instructions do.
+func expand(word string, escape rune) (string, []string, error) {
+	value, unset, bad := expandText(word, escape, testLookup)
+	if bad != nil {
+		return "", unset, bad.alone(word)
+	}
+	return value, unset, nil
+}
+
+// expandWords splits, too, at unquoted white space.
+func expandWords(word string, escape rune) ([]string, error) {
+	e := expander{text: word, escape: escape, lookup: testLookup}
+	var w splitter
+	if _, bad := e.run(mode{}, &w); bad != nil {
+		return nil, bad.alone(word)
+	}
+	w.flush(len(word))
+	return w.words, nil
+}
+
 func TestExpand(t *testing.T) {
 	for _, c := range expandCases {
-		got, unset, err := Expand(c.in, '\\', testLookup)
+		got, unset, err := expand(c.in, '\\')
 		if c.err != "" {
 			var e *Error
 			if !errors.As(err, &e) || !strings.Contains(e.Msg, c.err) || e.Pos != (Pos{1, c.col}) {
-				t.Errorf("Expand(%q): error %v; want %q at column %d", c.in, err, c.err, c.col)
+				t.Errorf("expand(%q): error %v; want %q at column %d", c.in, err, c.err, c.col)
 			}
 			continue
 		}
 		if err != nil || got != c.want || strings.Join(unset, " ") != c.unset {
-			t.Errorf("Expand(%q) = %q, unset %q, %v; want %q, unset %q", c.in, got, unset, err, c.want, c.unset)
+			t.Errorf("expand(%q) = %q, unset %q, %v; want %q, unset %q", c.in, got, unset, err, c.want, c.unset)
 		}
 	}
 }
@@ -127,8 +147,8 @@ func TestExpandBacktick(t *testing.T) {
 	for in, want := range map[string]string{
 		"`$A $A C:\\x": "$A abc C:\\x", "\"`\" ``\" a`": "\" ` a", "a\\$A": "a\\abc", "'`'": "`",
 	} {
-		if got, _, err := Expand(in, '`', testLookup); err != nil || got != want {
-			t.Errorf("Expand(%q) = %q, %v; want %q", in, got, err, want)
+		if got, _, err := expand(in, '`'); err != nil || got != want {
+			t.Errorf("expand(%q) = %q, %v; want %q", in, got, err, want)
 		}
 	}
 }
@@ -145,8 +165,8 @@ func TestExpandWords(t *testing.T) {
 		"1$SP.2":          {"1x", "y.2"},
 		"8${NO:-0}80":     {"8080"},
 	} {
-		if got, _, err := ExpandWords(in, '\\', testLookup); err != nil || !slices.Equal(got, want) {
-			t.Errorf("ExpandWords(%q) = %q, %v; want %q", in, got, err, want)
+		if got, err := expandWords(in, '\\'); err != nil || !slices.Equal(got, want) {
+			t.Errorf("expandWords(%q) = %q, %v; want %q", in, got, err, want)
 		}
 	}
 }
@@ -161,16 +181,5 @@ func TestExpandText(t *testing.T) {
 	var e *Error
 	if !errors.As(err, &e) || e.Pos != (Pos{2, 3}) || e.SourceLine != "b ${A" {
 		t.Errorf("error %+v; want one at 2:3", err)
-	}
-}
-
-func TestExpandDisplay(t *testing.T) {
-	for in, want := range map[string]string{
-		`RUN echo "$A" '$A' \$A $NO ${NO} ${NO:-x}`: `RUN echo "abc" '$A' \$A $NO ${NO} ${NO:-x}`,
-		"it's": "it's", "${A^}": "${A^}", "cat <<  x": "cat <<  x",
-	} {
-		if got := ExpandDisplay(in, '\\', testLookup); got != want {
-			t.Errorf("ExpandDisplay(%q) = %q; want %q", in, got, want)
-		}
 	}
 }

@@ -87,7 +87,7 @@ func FuzzExpand(f *testing.F) {
 		if backtick {
 			escape = '`'
 		}
-		value, unset, err := Expand(text, escape, testLookup)
+		value, unset, err := expand(text, escape)
 		var e *Error
 		switch {
 		case err == nil:
@@ -97,28 +97,24 @@ func FuzzExpand(f *testing.F) {
 			t.Errorf("error %v lies outside %q", e, text)
 		}
 		if !strings.ContainsAny(text, "$'\"\\`") && (value != text || err != nil) {
-			t.Errorf("Expand(%q) = %q, %v", text, value, err)
+			t.Errorf("expand(%q) = %q, %v", text, value, err)
 		}
 		for _, name := range unset {
 			if !strings.Contains(text, name) {
-				t.Errorf("Expand(%q) reports %q", text, name)
+				t.Errorf("expand(%q) reports %q", text, name)
 			}
 		}
-		words, _, errWords := ExpandWords(text, escape, testLookup)
+		words, errWords := expandWords(text, escape)
 		if (errWords == nil) != (err == nil) {
-			t.Errorf("Expand(%q): %v; ExpandWords: %v", text, err, errWords)
+			t.Errorf("expand(%q): %v; expandWords: %v", text, err, errWords)
 		}
 		for _, w := range words {
 			if w == "" {
-				t.Errorf("ExpandWords(%q) = %q", text, words)
+				t.Errorf("expandWords(%q) = %q", text, words)
 			}
 		}
 		if _, _, err := ExpandText(text, testLookup); err != nil && !errors.As(err, &e) {
 			t.Fatalf("error %v is no *Error", err)
-		}
-		noVars := func(string) (string, bool) { return "", false }
-		if got := ExpandDisplay(text, escape, noVars); !strings.Contains(text, "${") && got != text && !strings.HasSuffix(text, string(escape)) {
-			t.Errorf("ExpandDisplay(%q) = %q with no variable set", text, got)
 		}
 	})
 }

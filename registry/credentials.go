@@ -47,19 +47,6 @@ func (f SourceFunc) Get(ctx context.Context, host, repo string) (Credential, err
 	return f(ctx, host, repo)
 }
 
-// Sources asks each in order and returns the first credential known.
-type Sources []Source
-
-// Get implements Source.
-func (s Sources) Get(ctx context.Context, host, repo string) (Credential, error) {
-	for _, src := range s {
-		if c, err := src.Get(ctx, host, repo); err != nil || !c.IsZero() {
-			return c, err
-		}
-	}
-	return Credential{}, nil
-}
-
 // Static is a Source of one credential for whatever registry asks. Use it only
 // as Options.Ask: as Options.Credentials it would be sent to every registry.
 func Static(c Credential) Source {

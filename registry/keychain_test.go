@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -237,16 +236,5 @@ func TestServerHost(t *testing.T) {
 		if got := ServerHost(in); got != want {
 			t.Errorf("ServerHost(%q) = %q, want %q", in, got, want)
 		}
-	}
-}
-
-func TestSources(t *testing.T) {
-	none := SourceFunc(func(context.Context, string, string) (Credential, error) { return Credential{}, nil })
-	bad := SourceFunc(func(context.Context, string, string) (Credential, error) { return Credential{}, os.ErrPermission })
-	if c, err := (Sources{none, Static(jane), bad}).Get(t.Context(), "h", ""); err != nil || c != jane {
-		t.Errorf("got %q, %v", c.Username, err)
-	}
-	if _, err := (Sources{none, bad, Static(jane)}).Get(t.Context(), "h", ""); !errors.Is(err, os.ErrPermission) {
-		t.Errorf("got %v", err)
 	}
 }
