@@ -99,16 +99,6 @@ func (p *Pusher) Finish(ctx context.Context, img Image) (*Pushed, error) {
 	return &p.p.done, err
 }
 
-// PushManifest uploads one manifest or index whose parts the registry has
-// already, and returns its digest.
-func (c *Client) PushManifest(ctx context.Context, ref image.Reference, mediaType string, manifest []byte) (digest.Digest, error) {
-	r, err := c.primary(ref)
-	if err != nil {
-		return "", err
-	}
-	return r.putManifest(ctx, ref, mediaType, manifest)
-}
-
 // primary is where ref is pushed to: never a mirror.
 func (c *Client) primary(ref image.Reference) (*repository, error) {
 	e, err := c.opts.Registries.pushEndpoint(ref)

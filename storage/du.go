@@ -258,15 +258,3 @@ func (s *Store) duWork(ctx context.Context, u *Usage) error {
 	}
 	return nil
 }
-
-// BlobSize adds up the blobs that an image's manifest names and that are
-// here, for list's and inspect's virtual size.
-func (s *Store) BlobSize(img *Image) int64 {
-	var sum int64
-	for _, d := range s.imageBlobs(img) {
-		if n, err := s.StatBlob(d); err == nil {
-			sum += n
-		}
-	}
-	return sum
-}

@@ -131,18 +131,6 @@ func (s *Store) PutState(ctx context.Context, st State) error {
 	return nil
 }
 
-// DropState forgets a state.
-func (s *Store) DropState(key string) error {
-	path, err := s.statePath(key)
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("drop state %s: %w", key, cause(err))
-	}
-	return nil
-}
-
 // States lists all states that can be believed, in no order. Their trees are
 // not looked at.
 func (s *Store) States(ctx context.Context) ([]State, error) {

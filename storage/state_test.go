@@ -53,11 +53,6 @@ func TestState(t *testing.T) {
 	if _, err := s.GetState(want.Key); !errors.Is(err, ErrNotFound) {
 		t.Errorf("damaged: %v", err)
 	}
-	for range 2 {
-		if err := s.DropState(want.Key); err != nil {
-			t.Error(err)
-		}
-	}
 	for _, bad := range []string{"", "short", "../../../x", "0123456789/", "0123456789."} {
 		if err := s.PutState(ctx, State{Key: bad}); err == nil {
 			t.Errorf("key %q accepted", bad)
