@@ -4,10 +4,10 @@ import "fmt"
 
 // Storage that only the case uses is removed by these, whoever owns it.
 const (
-	noVirga   = "chmod -R u+rwX $W/pull-virga 2>/dev/null; rm -rf $W/pull-virga"
-	noCh      = "chmod -R u+rwX $W/pull-ch 2>/dev/null; rm -rf $W/pull-ch"
+	noVirga   = "chmod -R u+rwX $W/pull-virga 2>/dev/null || true; rm -rf $W/pull-virga"
+	noCh      = "chmod -R u+rwX $W/pull-ch 2>/dev/null || true; rm -rf $W/pull-ch"
 	noBuildah = "buildah --root $W/pull-buildah --runroot $W/xdg/pull rmi -a -f >/dev/null 2>&1 || true; buildah unshare rm -rf $W/pull-buildah"
-	noUmoci   = "chmod -R u+rwX $W/pull-oci $W/pull-bundle 2>/dev/null; rm -rf $W/pull-oci $W/pull-bundle"
+	noUmoci   = "chmod -R u+rwX $W/pull-oci $W/pull-bundle 2>/dev/null || true; rm -rf $W/pull-oci $W/pull-bundle"
 )
 
 // pullers pull an image into empty storage.
@@ -31,7 +31,7 @@ func pullCases() []benchCase {
 		t.setup, t.prepare = t.prepare+"\n"+t.run, ""
 	}
 	again[1].run = "buildah --root $W/pull-buildah --runroot $W/xdg/pull pull -q --policy always --tls-verify=false $REG/bench/science"
-	again[2].prepare = "chmod -R u+rwX $W/pull-bundle; rm -rf $W/pull-bundle"
+	again[2].prepare = "chmod -R u+rwX $W/pull-bundle || true; rm -rf $W/pull-bundle"
 	again[3].note = "Debian 12's version, --no-cache; it unpacks again"
 	return []benchCase{
 		{name: "pull/base", title: "Pull Debian minbase into empty storage", tools: pullers("base")},
@@ -44,7 +44,7 @@ func pullCases() []benchCase {
 // what no unpacker can be quicker than.
 func unpackCases() []benchCase {
 	layer := func(kind string, tools ...tool) benchCase {
-		const dir = "chmod -R u+rwX $FAST/unpack 2>/dev/null; rm -rf $FAST/unpack; mkdir -p $FAST/unpack"
+		const dir = "chmod -R u+rwX $FAST/unpack 2>/dev/null || true; rm -rf $FAST/unpack; mkdir -p $FAST/unpack"
 		file := "$FAST/layer.tar." + kind
 		for i := range tools {
 			t := &tools[i]
@@ -116,12 +116,12 @@ func pushCases() []benchCase {
 func packers() []tool {
 	const tree = "[ -d $W/tree ] || { mkdir $W/tree; tar -C $W/tree -xzf $CACHE/science.tar.gz; }"
 	return []tool{
-		{name: "virga", setup: tree, prepare: "rm -rf $FAST/pushed/docker\nchmod -R u+rwX $W/pack-virga 2>/dev/null; rm -rf $W/pack-virga; $VIRGA -s $W/pack-virga import $W/tree tree",
-			run: "$VIRGA --tls-no-verify -s $W/pack-virga push tree $EMPTY/virga", cleanup: "chmod -R u+rwX $W/pack-virga; rm -rf $W/pack-virga"},
+		{name: "virga", setup: tree, prepare: "rm -rf $FAST/pushed/docker\nchmod -R u+rwX $W/pack-virga 2>/dev/null || true; rm -rf $W/pack-virga; $VIRGA -s $W/pack-virga import $W/tree tree",
+			run: "$VIRGA --tls-no-verify -s $W/pack-virga push tree $EMPTY/virga", cleanup: "chmod -R u+rwX $W/pack-virga || true; rm -rf $W/pack-virga"},
 		{name: "buildah", note: "rootless, native overlay", setup: tree + "\nprintf 'FROM scratch\\nCOPY . /\\n' >$W/tree.Dockerfile; buildah build -q --layers -f $W/tree.Dockerfile -t tree $W/tree",
 			prepare: "rm -rf $FAST/pushed/docker", run: "buildah push -q --tls-verify=false localhost/tree docker://$EMPTY/buildah"},
 		{name: "ch-image", note: "Debian 12's version", setup: tree + "\nch-image --no-cache -s $W/pack-ch import $W/tree tree", prepare: "rm -rf $FAST/pushed/docker",
-			run: "ch-image --tls-no-verify --no-cache -s $W/pack-ch push tree $EMPTY/ch", cleanup: "chmod -R u+rwX $W/pack-ch $W/tree; rm -rf $W/pack-ch $W/tree"},
+			run: "ch-image --tls-no-verify --no-cache -s $W/pack-ch push tree $EMPTY/ch", cleanup: "chmod -R u+rwX $W/pack-ch $W/tree || true; rm -rf $W/pack-ch $W/tree"},
 	}
 }
 
