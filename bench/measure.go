@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -118,10 +119,15 @@ func (t *tail) Write(p []byte) (int, error) {
 
 func (t *tail) last() string { return lastLine(t.buf) }
 
-// lastLine is the last line that says something, which is where errors are.
+// lastLine is the last line that speaks of an error, else the last one.
 func lastLine(text []byte) string {
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
-	return shorten(string(bytes.TrimSpace(lines[len(lines)-1])))
+	for _, line := range slices.Backward(lines) {
+		if bytes.Contains(bytes.ToLower(line), []byte("error")) {
+			return shorten(string(line))
+		}
+	}
+	return shorten(string(lines[len(lines)-1]))
 }
 
 // shorten cuts what is too long for a table.
