@@ -157,14 +157,17 @@ func (o *ociReader) candidate(d v1.Descriptor, names []string, index []byte) (ca
 
 // descriptorNames are the names that annotations give an image. A bare word
 // is a name for podman and skopeo, and a tag for BuildKit, which then writes
-// the whole name beside it.
+// the whole name beside it. A whole name with another tag was left there by a
+// program that only knows the other annotation, such as umoci.
 func descriptorNames(d v1.Descriptor) []string {
-	for _, key := range []string{annotationName, v1.AnnotationRefName} {
-		if n := d.Annotations[key]; n != "" && n != "latest" {
-			return []string{n}
-		}
+	whole, name := d.Annotations[annotationName], d.Annotations[v1.AnnotationRefName]
+	if whole != "" && (name == "" || name == whole || name == "latest" || strings.HasSuffix(whole, ":"+name)) {
+		name = whole
 	}
-	return nil
+	if name == "" || name == "latest" {
+		return nil
+	}
+	return []string{name}
 }
 
 func isIndex(mediaType string) bool {
