@@ -44,7 +44,7 @@ setup() {
     common_setup
     unset DOCKER_CONFIG # podman wants the file to be there
     SHORT=$(mktemp -d /tmp/peers.XXXXXX) # podman wants 50 characters at most
-    cd "$PEERS"
+    cd "$PEERS" || return
 }
 
 teardown() { [ -z "${SHORT-}" ] || rm -rf "$SHORT"; }
