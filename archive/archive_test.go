@@ -435,3 +435,20 @@ func FuzzImages(f *testing.F) {
 		}
 	})
 }
+
+func TestNamesInAnnotations(t *testing.T) {
+	for _, test := range []struct{ whole, word, want string }{
+		{"", "", ""},
+		{"", "latest", ""},
+		{"", "app", "app"},
+		{"docker.io/library/app:1", "", "docker.io/library/app:1"},
+		{"docker.io/library/app:latest", "latest", "docker.io/library/app:latest"},
+		{"docker.io/library/app:1", "docker.io/library/app:1", "docker.io/library/app:1"},
+		{"docker.io/library/app:1", "changed", "changed"},
+	} {
+		d := v1.Descriptor{Annotations: map[string]string{annotationName: test.whole, v1.AnnotationRefName: test.word}}
+		if got := strings.Join(descriptorNames(d), " "); got != test.want {
+			t.Errorf("%q and %q: got %q, want %q", test.whole, test.word, got, test.want)
+		}
+	}
+}
