@@ -10,7 +10,7 @@ import (
 )
 
 // siteFile is where a site puts its defaults, unless $VIRGA_SITE_FILE names
-// another file. docs/reference/site-file.md describes it.
+// another file. virga-config(1) describes it.
 const siteFile = "/etc/virga/virga.conf"
 
 // site is what the site's file says.
