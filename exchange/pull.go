@@ -290,11 +290,34 @@ func (x *Exchange) PullTo(ctx context.Context, ref image.Reference, want registr
 		}
 	}
 	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Progress: x.opts.Progress, Logger: x.log})
+	if err == nil && !x.opts.Real {
+		err = withoutRecords(dir, u)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("pull %s: %w", ref, err), done(ctx))
 	}
 	x.logFixes(u.Fixes)
 	return nil
+}
+
+// withoutRecords makes an unpacked directory one that stands for itself:
+// owners are in attributes, and the empty files that stand for devices go.
+func withoutRecords(dir string, u *layer.Unpacked) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, name := range u.Owners.Paths() {
+		if u.Owners[name].Type == 0 {
+			continue
+		}
+		if err := root.Remove(name); err != nil {
+			return err
+		}
+		u.Devices++
+	}
+	return layer.WriteRootless(dir, u.Owners)
 }
 
 // makeEmpty sees to it that dir is an empty directory. undo takes back what

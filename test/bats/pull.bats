@@ -153,6 +153,9 @@ flattened() {
     virga_run 0 pull "$REGISTRY/devices:1" out
     [ ! -e out/dev0 ]
     says "1 device"
+    # In storage it is remembered.
+    virga pull "$REGISTRY/devices:1"
+    [ "$(virga run --force "$REGISTRY/devices:1" stat -c "%F %t,%T" /dev0)" = "character special file 1,3" ]
 }
 
 @test "paths and links that leave the image" {
