@@ -15,7 +15,7 @@ func emulationCases() []benchCase {
 			return tool{name: name, note: note, setup: basePulled(image)["virga"], prepare: prepare(image, work), run: virgaBuild + force + " -t emu $W/emu"}
 		}
 		buildah := tool{name: "buildah", note: buildahNote, setup: basePulled(image)["buildah"], prepare: prepare(image, work), run: buildahBuild + "-t emu $W/emu"}
-		ch := tool{name: "ch-image", note: chNote + ", --force=seccomp", setup: basePulled(image)["ch-image"], prepare: prepare(image, work), run: "ch-image --tls-no-verify build --force=seccomp -t emu $W/emu"}
+		ch := tool{name: "ch-image", note: chNote + ", --force, which installs fakeroot(1) from the network", setup: basePulled(image)["ch-image"], prepare: prepare(image, work), run: chBuild + "--force -t emu $W/emu"}
 		return []tool{
 			mode("virga", "--force=seccomp", work, "the default"),
 			mode("plain", "--force=plain", work, "virga --force=plain, which remembers nothing"),
