@@ -35,6 +35,11 @@ var symptoms = []symptom{
 const network = `temporary failure (in name resolution|resolving)|could not resolve|name or service not known|bad address '|network is unreachable|` +
 	`connection timed out|could not connect to|no route to host|failed to connect to|unable to connect to|connection refused`
 
+// local is in lines about what is no network: services that do not run in a
+// build, such as D-Bus and systemd, which many an installation tries and needs
+// not.
+const local = `\bd-?bus\b|\bsocket\b.*(/|bus)|/run/|\blocalhost\b|\b127\.0\.0\.1\b|failed to connect to (bus|socket)`
+
 // denied is what programs print that need root.
 const denied = `operation not permitted|permission denied|must be root|are you root|requires? (superuser|root)`
 
@@ -60,6 +65,10 @@ func (env *environment) runAdvice(e *build.RunError, output string) string {
 		return fmt.Sprintf("%s (signal %d, %s)", text, int(sig), unix.SignalName(sig))
 	}
 	has := func(words string) bool { return regexp.MustCompile("(?i)" + words).MatchString(output) }
+	if has(denied) && !e.Forced {
+		return "root is not emulated (--force=none): leave that option out"
+	}
+	output = regexp.MustCompile("(?im)^.*("+local+").*$").ReplaceAllString(output, "")
 	for _, s := range symptoms {
 		switch {
 		case !has(s.words):
@@ -70,8 +79,6 @@ func (env *environment) runAdvice(e *build.RunError, output string) string {
 		}
 	}
 	switch {
-	case has(denied) && !e.Forced:
-		return "root is not emulated (--force=none): leave that option out"
 	case e.Status.Code == 126:
 		return "the program is there and cannot be executed: is it executable, and for this architecture?"
 	case e.Status.Code == 127:
