@@ -74,7 +74,11 @@ bats: build ## the command from outside; TESTS=FILE... chooses
 
 .PHONY: conformance
 conformance: build ## Dockerfiles built by virga and buildah, compared (root); FLAGS for go test
-	@GO='$(GO)' test/conformance/run bin/virga $(FLAGS)
+	@GO='$(GO)' test/conformance/run bin/virga -run TestConformance $(FLAGS)
+
+.PHONY: truth
+truth: build ## packages installed with root emulated and by real root, compared (root)
+	@GO='$(GO)' test/conformance/run bin/virga -run TestTruth
 
 .PHONY: lint
 lint: go ## formatting, vet, layers, shell syntax; golangci-lint and shellcheck if present

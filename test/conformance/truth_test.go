@@ -82,7 +82,7 @@ var chance = []struct{ path, reason string }{
 func TestTruth(t *testing.T) {
 	binary, base := os.Getenv("VIRGA_CONFORMANCE"), os.Getenv("VIRGA_TEST_BASE")
 	if binary == "" || base == "" || os.Geteuid() != 0 {
-		t.Skip("needs root, $VIRGA_CONFORMANCE and $VIRGA_TEST_BASE, a tarball of Debian; use make conformance")
+		t.Skip("needs root, $VIRGA_CONFORMANCE and $VIRGA_TEST_BASE, a tarball of Debian; use make truth")
 	}
 	work, err := os.MkdirTemp("/var/tmp", "virga-truth")
 	if err != nil {
