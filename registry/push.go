@@ -151,11 +151,19 @@ func (img *Image) check(ref image.Reference) ([]Upload, error) {
 // putManifest uploads a manifest and compares the digest that the registry
 // computed with ours.
 func (r *repository) putManifest(ctx context.Context, ref image.Reference, mediaType string, body []byte) (digest.Digest, error) {
+	d, _, err := r.put(ctx, ref, mediaType, body)
+	return d, err
+}
+
+// put is putManifest; listed says that the registry has understood the
+// manifest's subject and keeps the list of its referrers (distribution
+// specification v1.1, "Pushing Manifests with Subject").
+func (r *repository) put(ctx context.Context, ref image.Reference, mediaType string, body []byte) (_ digest.Digest, listed bool, err error) {
 	want := digest.FromBytes(body)
 	name := ref.Tag
 	if ref.Digest != "" {
 		if name = ref.Digest.String(); ref.Digest != want {
-			return "", fmt.Errorf("push %s: the manifest's digest is %s", ref, want)
+			return "", false, fmt.Errorf("push %s: the manifest's digest is %s", ref, want)
 		}
 	}
 	c := call{
@@ -166,11 +174,11 @@ func (r *repository) putManifest(ctx context.Context, ref image.Reference, media
 	}
 	resp, err := r.s.do(ctx, c)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	discard(resp.Body)
 	if got := resp.Header.Get("Docker-Content-Digest"); got != "" && got != want.String() {
-		return "", &Error{Op: c.op, Object: c.object, Kind: ErrCorrupt, Err: fmt.Errorf("the registry stored %s instead of %s", oneLine(got), want), Advice: hintCorrupt}
+		return "", false, &Error{Op: c.op, Object: c.object, Kind: ErrCorrupt, Err: fmt.Errorf("the registry stored %s instead of %s", oneLine(got), want), Advice: hintCorrupt}
 	}
-	return want, nil
+	return want, resp.Header.Get("OCI-Subject") != "", nil
 }

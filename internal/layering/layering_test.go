@@ -21,6 +21,7 @@ var layers = map[string]int{
 	"virga/layer/inflate": 0,
 	"virga/emulate":       1,
 	"virga/progress":      0,
+	"virga/trust":         0,
 	"virga/layer":         1,
 	"virga/registry":      1,
 	"virga/archive":       1,
@@ -41,6 +42,7 @@ var homes = map[string][]string{
 	"github.com/klauspost/":                    {"virga/layer", "virga/layer/inflate"},
 	"github.com/syndtr/gocapability/":          {"virga/unpriv"},
 	"golang.org/x/net/bpf":                     {"virga/fakeroot"},
+	"github.com/secure-systems-lab/":           {"virga/trust"},
 }
 
 // onlyStandard are packages that need nothing but the standard library.
