@@ -30,6 +30,9 @@ var modeNames = [...]string{
 	ModeNone:       "none",
 }
 
+// Modes are the values that [ParseMode] takes, in the order for messages.
+func Modes() []string { return modeNames[:] }
+
 // ParseMode reads the value of --force. The empty string is [ModeSeccomp].
 func ParseMode(s string) (Mode, error) {
 	if s == "" {

@@ -60,6 +60,7 @@ type option struct {
 	name    string // first name
 	arity   arity
 	implied string
+	values  []string // all that there are; nil: no limit
 }
 
 type optionTable map[string]option
@@ -69,7 +70,7 @@ func newOptionTable(flags []cli.Flag) optionTable {
 	for _, f := range flags {
 		a, implied := flagArity(f)
 		for _, name := range f.Names() {
-			t[name] = option{name: f.Names()[0], arity: a, implied: implied}
+			t[name] = option{name: f.Names()[0], arity: a, implied: implied, values: flagValues(f)}
 		}
 	}
 	return t
@@ -136,7 +137,9 @@ func (n *normalizer) setCommand(name string) error {
 		if !ok || o.arity != e.arity {
 			return n.unknown(e.shown)
 		}
-		n.options = append(n.options, spell(o, e.value))
+		if err := n.take(e.key, e.shown, o, true, e.value); err != nil {
+			return err
+		}
 	}
 	n.early = nil
 	return nil
@@ -174,17 +177,21 @@ func (n *normalizer) find(key string) (o option, own, ok bool) {
 }
 
 // take files an option with its value under the program or the command.
-func (n *normalizer) take(key, shown string, o option, own bool, value string) {
+func (n *normalizer) take(key, shown string, o option, own bool, value string) error {
+	early := own && n.command == nil
 	switch {
 	case o.name == helpOption:
 		n.help = true
-	case !own:
-		n.globals = append(n.globals, spell(o, value))
-	case n.command == nil:
+	case early:
 		n.early = append(n.early, earlyOption{key: key, shown: shown, value: value, arity: o.arity})
-	default:
+	case o.values != nil && !slices.Contains(o.values, value):
+		return notOneOf("option "+shown+":", value, o.values)
+	case own:
 		n.options = append(n.options, spell(o, value))
+	default:
+		n.globals = append(n.globals, spell(o, value))
 	}
+	return nil
 }
 
 // spell is the option as urfave/cli reads it in every case.
@@ -213,8 +220,7 @@ func (n *normalizer) long(a string) error {
 			return err
 		}
 	}
-	n.take(key, shown, o, own, value)
-	return nil
+	return n.take(key, shown, o, own, value)
 }
 
 // short takes -a, -abc, -tVALUE or -t VALUE.
@@ -238,7 +244,9 @@ func (n *normalizer) short(a string) error {
 		case o.arity == optionalValue:
 			value = o.implied
 		}
-		n.take(key, shown, o, own, value)
+		if err := n.take(key, shown, o, own, value); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"virga/exchange"
@@ -25,11 +27,18 @@ func (env *environment) cachePlaces(option, dir string, list []string) ([]exchan
 }
 
 func (env *environment) cachePlace(option, dir, spec string) (p exchange.CachePlace, err error) {
+	keys := []string{"type", "ref", dir}
+	if dir == "dest" {
+		keys = append(keys, "mode")
+	}
 	opts := map[string]string{}
 	for part := range strings.SplitSeq(spec, ",") {
 		k, v, ok := strings.Cut(part, "=")
-		if !ok || k != "type" && k != "ref" && k != dir && (k != "mode" || dir != "dest") {
-			return p, usagef("%s %q: %q is not type=, ref=, %s=%s", option, spec, part, dir, map[string]string{"dest": " or mode="}[dir])
+		if !ok {
+			return p, usagef("%s %q: %q is not K=V", option, spec, part)
+		}
+		if !slices.Contains(keys, k) {
+			return p, notOneOf(fmt.Sprintf("%s %q: the key", option, spec), k, keys)
 		}
 		opts[k] = v
 	}
@@ -38,7 +47,7 @@ func (env *environment) cachePlace(option, dir, spec string) (p exchange.CachePl
 	case "max":
 		p.All = true
 	default:
-		return p, usagef("%s %q: mode %q is not min or max", option, spec, m)
+		return p, notOneOf(fmt.Sprintf("%s %q: mode", option, spec), m, []string{"min", "max"})
 	}
 	switch t := opts["type"]; {
 	case t == "registry" && opts["ref"] != "" && opts[dir] == "":
@@ -48,6 +57,8 @@ func (env *environment) cachePlace(option, dir, spec string) (p exchange.CachePl
 		}
 	case t == "local" && opts[dir] != "" && opts["ref"] == "":
 		p.Dir = env.abs(opts[dir])
+	case t != "registry" && t != "local":
+		err = notOneOf(fmt.Sprintf("%s %q: type", option, spec), t, []string{"registry", "local"})
 	default:
 		err = usagef("%s %q: neither type=registry,ref=REF nor type=local,%s=DIR", option, spec, dir)
 	}

@@ -66,9 +66,10 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.StringFlag{Name: "target", Usage: "stop at the stage `STAGE`"},
 			&cli.StringSliceFlag{Name: "bind", Aliases: []string{"b"}, Usage: "mount the host's SRC in each RUN: `SRC[:DST[:ro]]`"},
 			&optionalFlag{StringFlag: &cli.StringFlag{Name: "force", Value: "seccomp",
-				Usage: "emulate root in RUN as `MODE`: seccomp, consistent, plain, fakeroot or none"}, implied: "seccomp"},
+				Usage: "emulate root in RUN as `MODE`: seccomp, consistent, plain, fakeroot or none"}, implied: "seccomp", values: fakeroot.Modes()},
 			&cli.StringSliceFlag{Name: "force-cmd", Usage: "in RUN, put ARGs after each word CMD: `CMD,ARG[,ARG...]`"},
-			&cli.StringFlag{Name: "isolation", Value: "userns", Usage: "run RUN in `KIND`: userns, or chroot (real root only)"},
+			&choiceFlag{&cli.StringFlag{Name: "isolation", Value: "userns", Usage: "run RUN in `KIND`: userns, or chroot (real root only)"},
+				[]string{"userns", "chroot"}},
 			&cli.StringSliceFlag{Name: "cache-from", Usage: "look for results of other machines in `SPEC`: REF, type=registry,ref=REF or type=local,src=DIR; may be repeated"},
 			&cli.StringSliceFlag{Name: "cache-to", Usage: "leave results for other machines in `SPEC`: as --cache-from with dest=DIR; mode=max for those of all stages"},
 			intFlag("jobs", "", "work on `N` stages at once (default: processors)"),
@@ -82,7 +83,7 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.StringFlag{Name: "metadata-file", Usage: "write what was built to `FILE`, as JSON"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
 			&cli.BoolFlag{Name: "parse-only", Usage: "print the Dockerfile's syntax tree and stop"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "print the tree as `FORM`: text or json"},
+			&choiceFlag{&cli.StringFlag{Name: "format", Value: "text", Usage: "print the tree as `FORM`: text or json"}, []string{"text", "json"}},
 			&cli.BoolFlag{Name: "check", Usage: "print what is doubtful in the Dockerfile and stop"},
 			&cli.StringSliceFlag{Name: "secret", Usage: "give RUN --mount=type=secret a secret: `id=ID,src=FILE` or id=ID,env=NAME"},
 			&cli.StringSliceFlag{Name: "ssh", Usage: "give RUN --mount=type=ssh an agent: `default` or ID[=SOCKET]"},
@@ -116,24 +117,10 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	if o.context == "-" && o.file != "" {
 		return o, usagef("build: --file %q has no context to be in: the Dockerfile is standard input", o.file)
 	}
-	switch o.force {
-	case "seccomp", "consistent", "plain", "fakeroot", "none":
-	default:
-		return o, usagef("build: --force=%s is not one of seccomp, consistent, plain, fakeroot, none", o.force)
-	}
 	if o.timing != "" && drawer(o.timing) == nil {
 		return o, usagef("build: --timing %q is neither FILE.svg nor FILE.html", o.timing)
 	}
-	if o.format != "text" && o.format != "json" {
-		return o, usagef("build: --format %q is not text or json", o.format)
-	}
-	switch v := c.String("isolation"); v {
-	case "userns":
-	case "chroot":
-		o.chroot = true
-	default:
-		return o, usagef("build: --isolation %q is not userns or chroot", v)
-	}
+	o.chroot = c.String("isolation") == "chroot"
 	if o.cacheFrom, err = env.cachePlaces("--cache-from", "src", c.StringSlice("cache-from")); err != nil {
 		return o, err
 	}

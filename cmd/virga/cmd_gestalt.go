@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,11 +42,7 @@ func runGestalt(ctx context.Context, env *environment, feature string) error {
 	case "userns":
 		err = unpriv.Probe(ctx).UserNS
 	default:
-		e := &usageError{msg: fmt.Sprintf("gestalt: unknown feature %q", feature), hint: fmt.Sprintf("there are %v", gestaltFeatures)}
-		if s := nearest(feature, gestaltFeatures); s != "" {
-			e.hint = fmt.Sprintf("did you mean %q?", s)
-		}
-		return e
+		return notOneOf("gestalt: the feature", feature, gestaltFeatures)
 	}
 	if err != nil {
 		env.log.Debug(err.Error())

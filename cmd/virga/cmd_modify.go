@@ -12,6 +12,7 @@ import (
 
 	"virga/build"
 	"virga/exchange"
+	"virga/fakeroot"
 	"virga/image"
 	"virga/parser"
 	"virga/storage"
@@ -44,7 +45,7 @@ a status other than 0, nothing is kept.`,
 			&cli.StringFlag{Name: "shell", Aliases: []string{"S"}, Usage: "use `SHELL` instead of the image's"},
 			&cli.StringSliceFlag{Name: "bind", Aliases: []string{"b"}, Usage: "mount the host's SRC: `SRC[:DST[:ro]]`"},
 			&optionalFlag{StringFlag: &cli.StringFlag{Name: "force", Value: "seccomp",
-				Usage: "emulate root as `MODE`: seccomp, consistent, plain, fakeroot or none"}, implied: "seccomp"},
+				Usage: "emulate root as `MODE`: seccomp, consistent, plain, fakeroot or none"}, implied: "seccomp", values: fakeroot.Modes()},
 		},
 		Action: func(c *cli.Context) error {
 			o, err := newModifyOptions(env, c)

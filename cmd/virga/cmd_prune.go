@@ -77,6 +77,9 @@ func newPruneOptions(c *cli.Context, now time.Time) (pruneOptions, error) {
 	return o, nil
 }
 
+// pruneFilters are the keys of prune's filters.
+var pruneFilters = []string{"until", "reference", "label", "label!"}
+
 // filter takes one --filter.
 func (o *pruneOptions) filter(f string, now time.Time) error {
 	key, value, ok := strings.Cut(f, "=")
@@ -91,9 +94,12 @@ func (o *pruneOptions) filter(f string, now time.Time) error {
 		o.policy.Until = t
 		return nil
 	}
+	if !slices.Contains(pruneFilters, key) {
+		return notOneOf("prune: --filter: the key", key, pruneFilters)
+	}
 	i, err := newImageFilter("prune", f)
-	if err != nil || key == "before" || key == "since" {
-		return usagef("prune: --filter %q is not until, reference, label or label!", f)
+	if err != nil {
+		return err
 	}
 	o.images = append(o.images, i)
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,6 +21,9 @@ type pushOptions struct {
 	push  exchange.PushOptions
 }
 
+// compressions are the types of --compression.
+var compressions = []string{"gzip", "zstd", "none"}
+
 func pushCommand(env *environment) *cli.Command {
 	return &cli.Command{
 		Name:      "push",
@@ -31,7 +35,8 @@ once. What the registry has is not sent, but mounted if another repository has i
 			&cli.StringFlag{Name: "image", Usage: "push the directory `DIR` under the name REF"},
 			&cli.BoolFlag{Name: "flatten-owners", Usage: "push every file as root:root, without setuid and setgid bits"},
 			&cli.StringFlag{Name: "compression", Usage: "pack new layers with `TYPE[:LEVEL]`: gzip (the default), zstd or none"},
-			&cli.StringFlag{Name: "format", Usage: "`TYPE` of the manifest: oci (the default for built images) or docker"},
+			&choiceFlag{&cli.StringFlag{Name: "format", Usage: "`TYPE` of the manifest: oci (the default for built images) or docker"},
+				[]string{exchange.FormatOCI, exchange.FormatDocker}},
 		},
 		Action: func(c *cli.Context) error {
 			opts, err := newPushOptions(env, c)
@@ -52,17 +57,13 @@ func newPushOptions(env *environment, c *cli.Context) (pushOptions, error) {
 	if s := c.String("compression"); s != "" {
 		var err error
 		if o.push.Compression, err = exchange.ParseCompression(s); err != nil {
-			return o, usagef("push: --%v", err)
+			word, _, _ := strings.Cut(s, ":")
+			return o, &usageError{msg: fmt.Sprintf("push: --%v", err), hint: didYouMean(word, compressions)}
 		}
 	}
-	switch o.push.Format = c.String("format"); o.push.Format {
-	case "", exchange.FormatOCI:
-	case exchange.FormatDocker:
-		if o.push.Compression.Type == "zstd" {
-			return o, usagef("push: Docker's format knows no zstd: --compression zstd goes with --format oci")
-		}
-	default:
-		return o, usagef("push: --format %q is not oci or docker", o.push.Format)
+	o.push.Format = c.String("format")
+	if o.push.Format == exchange.FormatDocker && o.push.Compression.Type == "zstd" {
+		return o, usagef("push: Docker's format knows no zstd: --compression zstd goes with --format oci")
 	}
 	if d := c.String("image"); d != "" {
 		o.dir = env.abs(d)

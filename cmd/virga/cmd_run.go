@@ -23,9 +23,9 @@ import (
 // runOptions is what the options of run and shell mean.
 type runOptions struct {
 	image      string   // name in storage, or directory, as given
-	command    []string // empty: the image's ENTRYPOINT and CMD
+	command    []string // empty: the image's ENTRYPOINT and CMD; with state, its SHELL
 	shell      bool     // command shell: the image's SHELL
-	state      string   // shell --state: instead of an image
+	state      string   // --state: instead of an image
 	binds      []bind
 	mountDir   string // where a SquashFS file is mounted; "" is a new directory
 	cd         string // "" is the image's WORKDIR
@@ -42,7 +42,10 @@ type runOptions struct {
 const runDescription = `Options end at IMAGE: what follows is the program and its own options. Without
 a program, the image's ENTRYPOINT and CMD are run. The exit status is the
 program's; 128+N if signal N ended it, 125 if virga failed, 126 if the program
-cannot be executed, 127 if there is none.`
+cannot be executed, 127 if there is none.
+With --state there is no IMAGE: the program, or a shell, is in the files, the
+environment and the directory that the RUN of a failed build had, as root; the
+build's error message tells the ID. Changes are forgotten at the end.`
 
 func runCommand(env *environment) *cli.Command {
 	o := &runOptions{}
@@ -53,6 +56,11 @@ func runCommand(env *environment) *cli.Command {
 		Description: runDescription,
 		Flags:       append(runFlags(o), &cli.StringFlag{Name: "entrypoint", Usage: "run the program `P` instead of the image's ENTRYPOINT"}),
 		Action: func(c *cli.Context) error {
+			if o.state = c.String("state"); o.state != "" {
+				o.command = c.Args().Slice()
+				o.shell = len(o.command) == 0 && !c.IsSet("entrypoint")
+				return runState(c, env, o)
+			}
 			if err := o.read(env, c); err != nil {
 				return err
 			}
@@ -77,8 +85,15 @@ func runFlags(o *runOptions) []cli.Flag {
 		intFlag("uid", "u", "be user number `UID` inside"),
 		intFlag("gid", "g", "be group number `GID` inside"),
 		&optionalFlag{StringFlag: &cli.StringFlag{Name: "force", Value: "none",
-			Usage: "be root, emulated as in RUN by `MODE`: seccomp, consistent, plain or none"}, implied: "seccomp"},
+			Usage: "be root, emulated as in RUN by `MODE`: seccomp, consistent, plain or none"}, implied: "seccomp", values: runModes()},
+		&cli.StringFlag{Name: "state", Usage: "look around in the state `ID` before a RUN that failed"},
 	}
+}
+
+// runModes are the modes of root emulation that work without an installation
+// of fakeroot(1) in the image.
+func runModes() []string {
+	return slices.DeleteFunc(slices.Clone(fakeroot.Modes()), func(m string) bool { return m == fakeroot.ModeFakeroot.String() })
 }
 
 // read fills o from everything but the program's words.
@@ -107,8 +122,8 @@ func (o *runOptions) readOptions(env *environment, c *cli.Context) error {
 		return usagef("%s: --cd %q is not an absolute path", c.Command.Name, o.cd)
 	}
 	var err error
-	if o.force, err = fakeroot.ParseMode(c.String("force")); err != nil || o.force == fakeroot.ModeFakeroot {
-		return usagef("%s: --force=%s is not one of seccomp, consistent, plain, none", c.Command.Name, c.String("force"))
+	if o.force, err = fakeroot.ParseMode(c.String("force")); err != nil {
+		return err
 	}
 	if o.uid, err = intOption(c, "uid", 0, -1); err != nil {
 		return err

@@ -36,7 +36,7 @@ func saveCommand(env *environment) *cli.Command {
 archive that docker load takes, too. tar, squashfs and dir hold the files of
 one image. A FILE that ends in .gz, .tgz or .zst is compressed.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Value: "docker", Usage: "write `FORM`: docker, oci, tar, squashfs or dir"},
+			&choiceFlag{&cli.StringFlag{Name: "format", Value: "docker", Usage: "write `FORM`: docker, oci, tar, squashfs or dir"}, saveFormats},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: standard output)"},
 		},
 		Action: func(c *cli.Context) error {
@@ -53,9 +53,6 @@ func newSaveOptions(env *environment, c *cli.Context) (saveOptions, error) {
 	o := saveOptions{images: c.Args().Slice(), format: c.String("format")}
 	if err := wantArgs(c, 1, -1, "REF"); err != nil {
 		return o, err
-	}
-	if !slices.Contains(saveFormats, o.format) {
-		return o, usagef("save: --format %q is not one of %s", o.format, strings.Join(saveFormats, ", "))
 	}
 	if f := c.String("output"); f != "" && f != "-" {
 		o.output = env.abs(f)

@@ -24,10 +24,13 @@ func shellCommand(env *environment) *cli.Command {
 With --state there is no IMAGE: the shell is in the files, the environment and
 the directory that the RUN of a failed build had, as root; the build's error
 message tells the ID. Changes are forgotten at the end.`,
-		Flags: append(runFlags(o), &cli.StringFlag{Name: "state", Usage: "look around in the state `ID` before a RUN that failed"}),
+		Flags: runFlags(o),
 		Action: func(c *cli.Context) error {
 			if o.state = c.String("state"); o.state != "" {
-				return runShellState(c, env, o)
+				if err := wantArgs(c, 0, 0, ""); err != nil {
+					return err
+				}
+				return runState(c, env, o)
 			}
 			if err := wantArgs(c, 1, 1, "IMAGE"); err != nil {
 				return err
@@ -40,13 +43,10 @@ message tells the ID. Changes are forgotten at the end.`,
 	}
 }
 
-// runShellState is shell --state: as root, as in the build.
-func runShellState(c *cli.Context, env *environment, o *runOptions) error {
-	if err := wantArgs(c, 0, 0, ""); err != nil {
-		return err
-	}
+// runState is run and shell --state: as root, as in the build.
+func runState(c *cli.Context, env *environment, o *runOptions) error {
 	if c.Bool("write") {
-		return usagef("shell: --write and --state exclude each other: states never change")
+		return usagef("%s: --write and --state exclude each other: states never change", c.Command.Name)
 	}
 	if err := o.readOptions(env, c); err != nil {
 		return err

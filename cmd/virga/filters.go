@@ -12,6 +12,9 @@ import (
 // imageFilter is a --filter K=V that chooses images.
 type imageFilter struct{ key, value string }
 
+// imageFilters are the keys of filters that choose images.
+var imageFilters = []string{"reference", "label", "label!", "before", "since", "dangling"}
+
 // newImageFilter reads the --filter of a command.
 func newImageFilter(command, text string) (imageFilter, error) {
 	key, value, ok := strings.Cut(text, "=")
@@ -29,7 +32,7 @@ func newImageFilter(command, text string) (imageFilter, error) {
 			return imageFilter{}, usagef("%s: --filter %q: true or false", command, text)
 		}
 	default:
-		return imageFilter{}, usagef("%s: --filter %q is not reference, label, label!, before, since or dangling", command, text)
+		return imageFilter{}, notOneOf(command+": --filter: the key", key, imageFilters)
 	}
 	return imageFilter{key, value}, nil
 }

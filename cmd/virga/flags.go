@@ -12,6 +12,25 @@ import (
 type optionalFlag struct {
 	*cli.StringFlag
 	implied string
+	values  []string // all that it may be
+}
+
+// choiceFlag is an option that has few values.
+type choiceFlag struct {
+	*cli.StringFlag
+	values []string
+}
+
+// flagValues are all values that an option may have; nil if they are not few.
+// Others are refused before a command sees them.
+func flagValues(f cli.Flag) []string {
+	switch f := f.(type) {
+	case *optionalFlag:
+		return f.values
+	case *choiceFlag:
+		return f.values
+	}
+	return nil
 }
 
 // orderedFlag is one of several options whose order on the command line

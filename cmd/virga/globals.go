@@ -58,7 +58,8 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say more; may be repeated"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say less; may be repeated"},
 		&cli.BoolFlag{Name: "debug", Usage: "say what happens inside"},
-		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show long work as `HOW`: auto, tty, plain, json or none"},
+		&choiceFlag{&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show long work as `HOW`: auto, tty, plain, json or none"},
+			[]string{"auto", "tty", "plain", "json", "none"}},
 		&cli.StringFlag{Name: "log-file", Usage: "append the log to `FILE` as well"},
 		&cli.BoolFlag{Name: helpOption, Aliases: []string{"h"}, Usage: "show help"},
 		&cli.BoolFlag{Name: "version", Usage: "print the version"},
@@ -87,11 +88,6 @@ func newGlobals(c *cli.Context) (globals, error) {
 	}
 	if c.Count("verbose") > 0 && c.Count("quiet") > 0 {
 		return g, usagef("--verbose and --quiet exclude each other")
-	}
-	switch g.progress {
-	case "auto", "tty", "plain", "json", "none":
-	default:
-		return g, usagef("--progress %q is not one of auto, tty, plain, json, none", g.progress)
 	}
 	if err := g.setPlatform(c.String("arch"), c.String("platform")); err != nil {
 		return g, err

@@ -14,7 +14,9 @@ const helpColumn = 32
 
 // printProgramHelp prints the overview: commands and global options.
 func printProgramHelp(w io.Writer, app *cli.App) {
-	fmt.Fprintf(w, "%s\n\nUsage: %s\n\nCommands:\n", app.Usage, app.UsageText)
+	fmt.Fprintf(w, "%s\n", app.Usage)
+	printExamples(w, "")
+	fmt.Fprintf(w, "\nUsage: %s\n\nCommands:\n", app.UsageText)
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, c := range app.Commands {
 		if !c.Hidden {
@@ -29,7 +31,9 @@ func printProgramHelp(w io.Writer, app *cli.App) {
 
 // printCommandHelp prints how one command is used.
 func printCommandHelp(w io.Writer, c *cli.Command) {
-	fmt.Fprintf(w, "%s\n\nUsage: virga %s", sentence(c.Usage), c.Name)
+	fmt.Fprintf(w, "%s\n", sentence(c.Usage))
+	printExamples(w, c.Name)
+	fmt.Fprintf(w, "\nUsage: virga %s", c.Name)
 	if len(c.Flags) > 0 {
 		fmt.Fprint(w, " [OPTION...]")
 	}
@@ -48,6 +52,17 @@ func printCommandHelp(w io.Writer, c *cli.Command) {
 		printFlags(w, c.Flags)
 	}
 	fmt.Fprintf(w, "\n'virga --help' lists the options of every command; virga-%s(1) is the manual.\n", c.Name)
+}
+
+func printExamples(w io.Writer, command string) {
+	list := examples(command)
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nExamples:\n")
+	for _, e := range list {
+		fmt.Fprintf(w, "  %s\n", e)
+	}
 }
 
 func printFlags(w io.Writer, flags []cli.Flag) {

@@ -26,6 +26,9 @@ var outputTypes = map[string]string{
 	"tar": "tar", "local": "dir", "docker": "docker", "oci": "oci", "squashfs": "squashfs", "image": "image", "registry": "image",
 }
 
+// outputTypeNames are those of outputTypes that messages name, in their order.
+var outputTypeNames = []string{"tar", "local", "docker", "oci", "squashfs", "image"}
+
 // parseOutputs reads --output options as docker buildx does: DIR, -, or
 // type=TYPE,K=V... with the quotes of CSV.
 func parseOutputs(env *environment, list []string) ([]buildOutput, error) {
@@ -79,7 +82,7 @@ func (o *buildOutput) set(env *environment, s, field string) error {
 	switch key {
 	case "type":
 		if o.form = outputTypes[value]; o.form == "" {
-			return usagef("build: --output %q: type %q is not tar, local, docker, oci, squashfs or image", s, value)
+			return notOneOf(fmt.Sprintf("build: --output %q: type", s), value, outputTypeNames)
 		}
 		o.push = o.push || value == "registry"
 	case "dest":
@@ -93,7 +96,7 @@ func (o *buildOutput) set(env *environment, s, field string) error {
 			err = usagef("build: --output %q: push=%s is not true or false", s, value)
 		}
 	default:
-		return usagef("build: --output %q: %q is not type, dest, name or push", s, key)
+		return notOneOf(fmt.Sprintf("build: --output %q: the key", s), key, []string{"type", "dest", "name", "push"})
 	}
 	return err
 }

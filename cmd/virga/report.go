@@ -22,7 +22,7 @@ type failure struct {
 	excerpt string // of the Dockerfile
 	output  string // the last lines that the command printed
 	status  int    // of the command
-	state   string // the stage before it, for shell --state
+	state   string // the stage before it, for run --state
 	hint    string
 }
 
@@ -90,7 +90,7 @@ func (env *environment) failureOf(err error) failure {
 	var kept *build.KeptError
 	if errors.As(err, &kept) {
 		f.state = kept.State
-		f.hint = joinLines(f.hint, "to look around in the state before it: virga "+env.storageOption()+"shell --state "+kept.State)
+		f.hint = joinLines(f.hint, "to look around in the state before it: virga "+env.storageOption()+"run --state "+kept.State)
 	}
 	return f
 }

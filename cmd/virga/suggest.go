@@ -1,10 +1,28 @@
 package main
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
+
+// notOneOf says that value is none of the words that it may be, and which of
+// them is near. what stands before it: "option --progress:".
+func notOneOf(what, value string, words []string) *usageError {
+	return &usageError{msg: fmt.Sprintf("%s %q is not one of %s", what, value, strings.Join(words, ", ")), hint: didYouMean(value, words)}
+}
+
+// didYouMean is the hint that names the word next to value, "" if none is near.
+func didYouMean(value string, words []string) string {
+	s := nearest(value, words)
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %s?", s)
+}
 
 // nearest returns the candidate that word was probably meant to be, or "".
-// A candidate that word begins, or that is at most two edits away (one for
-// words under four letters), counts.
+// A candidate that is at most two edits away (one for words under four letters)
+// counts, and else one that word begins, or that begins word.
 func nearest(word string, candidates []string) string {
 	best, bestDist := "", 3
 	if len(word) < 4 {
@@ -19,7 +37,7 @@ func nearest(word string, candidates []string) string {
 		return best
 	}
 	for _, c := range candidates {
-		if strings.HasPrefix(c, word) {
+		if strings.HasPrefix(c, word) || len(c) > 2 && strings.HasPrefix(word, c) {
 			return c
 		}
 	}

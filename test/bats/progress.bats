@@ -146,15 +146,22 @@ virga: error: Dockerfile:3'* ]] || { show; false; }
 hint: '* ]]
     hints 'free some space'
     local id
-    id=$(sed -n 's/^hint: .*shell --state //p' <<<"$stderr")
-    run --separate-stderr virga shell --state "$id" <<<'pwd; ls; echo $V $E; id -u; echo x >new; cat new'
+    id=$(sed -n 's/^hint: .*run --state //p' <<<"$stderr")
+    # The line as it is typed.
+    local line
+    line=$(sed -n 's/^hint: to look around in the state before it: //p' <<<"$stderr")
+    run --separate-stderr bash -c "$line"  <<<'pwd; ls; echo $V $E; id -u; echo x >new; cat new'
     [ "$status" -eq 0 ]
     prints '/d
 1 2
 0
 x'
     says 'this is before: RUN echo half'
-    virga_run 125 shell --state 0123456789ab
+    virga_run 0 run --state "$id" ls -d /d
+    prints /d
+    virga_run 0 shell --state "$id" <<<pwd
+    prints /d
+    virga_run 125 run --state 0123456789ab
     fails 'state "0123456789ab"'
     virga_run 2 shell --state "$id" tiny
 }

@@ -234,7 +234,7 @@ EOF
     virga_run 0 run --force ./dir -- stat -c '%n %U:%G %u:%g' /home/eve /etc/shadow /srv/d /etc/gshadow
     prints $'/home/eve eve:eve 1000:1000\n/etc/shadow root:root 0:0\n/srv/d games:disk 5:6\n/etc/gshadow root:shadow 0:42'
     virga_run 2 run --force=fakeroot debian -- true
-    fails "--force=fakeroot is not one of"
+    fails 'option --force: "fakeroot" is not one of'
     virga_run 2 run --force -w debian -- true
     fails "images in storage never change"
 }
