@@ -70,6 +70,7 @@ race: go ## unit tests with the race detector (needs a C compiler)
 bats: build ## the command from outside; TESTS=FILE... chooses
 	@sh test/need.sh bats
 	@$(GOENV) $(GO) test -c -o bin/stress.test ./test/stress
+	@$(GOENV) $(GO) test -c -o bin/docs.test ./test/docs
 	@test/bats/run $(TESTS)
 
 .PHONY: conformance
