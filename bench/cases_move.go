@@ -43,29 +43,44 @@ func pullCases() []benchCase {
 // unpackCases take one layer from memory to memory. The decompressors alone are
 // what no unpacker can be quicker than.
 func unpackCases() []benchCase {
-	layer := func(kind string, tools ...tool) benchCase {
+	layer := func(kind, decompressor string, tools ...tool) benchCase {
 		const dir = "chmod -R u+rwX $FAST/unpack 2>/dev/null || true; rm -rf $FAST/unpack; mkdir -p $FAST/unpack"
 		file := "$FAST/layer.tar." + kind
+		tools = append([]tool{{name: "virga", note: "load of an OCI layout with that layer into empty storage: the blob is kept, both digests are verified",
+			run: "$VIRGA -s $FAST/unpack load -i $FAST/layout -t layer >/dev/null"}}, tools...)
 		for i := range tools {
 			t := &tools[i]
 			t.setup = fmt.Sprintf("[ -e %[1]s ] || cp $CACHE/science.tar.%[2]s %[1]s", file, kind)
-			t.prepare, t.cleanup = dir, dir+"; rm -f "+file
+			t.prepare, t.cleanup = dir, dir+"; rm -rf $FAST/layout "+file
 		}
+		tools[0].setup += "\n" + layout(file, decompressor)
 		return benchCase{name: "unpack/" + map[string]string{"gz": "gzip", "zst": "zstd"}[kind], big: true,
 			title: "Unpack one layer of 1.3 GB, in memory", tools: tools}
 	}
 	return []benchCase{
-		layer("gz",
-			tool{name: "virga", note: "import into empty storage, with the digests of the layer", run: "$VIRGA -s $FAST/unpack import $FAST/layer.tar.gz layer"},
+		layer("gz", "gzip",
 			tool{name: "tar", run: "tar -C $FAST/unpack -xzf $FAST/layer.tar.gz"},
 			tool{name: "tar, pigz", run: "tar -C $FAST/unpack -I pigz -xf $FAST/layer.tar.gz"},
 			tool{name: "igzip", note: "decompression alone", run: "igzip -d -c $FAST/layer.tar.gz"},
 			tool{name: "gzip", note: "decompression alone", run: "gzip -d -c $FAST/layer.tar.gz"}),
-		layer("zst",
-			tool{name: "virga", note: "import into empty storage, with the digests of the layer", run: "$VIRGA -s $FAST/unpack import $FAST/layer.tar.zst layer"},
+		layer("zst", "zstd",
 			tool{name: "tar", run: "tar -C $FAST/unpack --zstd -xf $FAST/layer.tar.zst"},
 			tool{name: "zstd", note: "decompression alone", run: "zstd -q -d -c $FAST/layer.tar.zst"}),
 	}
+}
+
+// layout makes $FAST/layout, an OCI image layout whose one layer is the file.
+func layout(file, decompressor string) string {
+	return fmt.Sprintf(`
+t=application/vnd.oci.image d=$FAST/layout
+rm -rf $d; mkdir -p $d/blobs/sha256
+blob() { h=$(sha256sum <$d/new | cut -d' ' -f1); n=$(stat -L -c %%s $d/new); mv $d/new $d/blobs/sha256/$h; }
+ln %[1]s $d/new; blob
+layer='"mediaType":"'$t'.layer.v1.tar+%[2]s","digest":"sha256:'$h'","size":'$n
+printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:%%s"]}}' $(%[2]s -dc <%[1]s | sha256sum | cut -d' ' -f1) >$d/new; blob
+printf '{"schemaVersion":2,"mediaType":"%%s.manifest.v1+json","config":{"mediaType":"%%s.config.v1+json","digest":"sha256:%%s","size":%%s},"layers":[{%%s}]}' $t $t $h $n "$layer" >$d/new; blob
+printf '{"schemaVersion":2,"manifests":[{"mediaType":"%%s.manifest.v1+json","digest":"sha256:%%s","size":%%s}]}' $t $h $n >$d/index.json
+echo '{"imageLayoutVersion":"1.0.0"}' >$d/oci-layout`, file, decompressor)
 }
 
 // pushers push an image; emptied empties the registry before.
