@@ -185,7 +185,7 @@ func (h *host) environment(t *testing.T, page, home string) []string {
 	env := []string{
 		"HOME=" + home, "USER=" + os.Getenv("USER"), "LANG=C.UTF-8", "VIRGA_STORAGE=" + filepath.Join(home, ".storage"),
 		"PATH=" + h.programs + ":" + filepath.Dir(h.virga) + ":" + os.Getenv("PATH"),
-		"SSL_CERT_FILE=" + certs, "SSL_CERT_DIR=" + home, "https_proxy=http://" + h.gateway.address(),
+		"SSL_CERT_FILE=" + certs, "SSL_CERT_DIR=" + filepath.Join(home, "none"), "https_proxy=http://" + h.gateway.address(),
 	}
 	for _, name := range []string{"http_proxy", "HTTP_PROXY", "TMPDIR"} {
 		if v := os.Getenv(name); v != "" {

@@ -36,7 +36,7 @@ func missing(got, want string) (string, bool) {
 		}
 		parts := strings.Split(n, "...")
 		for i, p := range parts {
-			parts[i] = regexp.QuoteMeta(p)
+			parts[i] = regexp.QuoteMeta(strings.TrimSpace(p))
 		}
 		re := regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
 		i := 0
