@@ -62,7 +62,7 @@ func humanAge(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < time.Second:
-		return "just now"
+		return "Less than a second ago"
 	case d < time.Minute:
 		return count(int(d/time.Second), "second")
 	case d < time.Hour:

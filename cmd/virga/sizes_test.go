@@ -41,7 +41,7 @@ func TestParseSince(t *testing.T) {
 func TestHumanAge(t *testing.T) {
 	const day = 24 * time.Hour
 	for d, want := range map[time.Duration]string{
-		0: "just now", time.Second: "1 second ago", 59 * time.Second: "59 seconds ago", time.Hour: "1 hour ago", 47 * time.Hour: "47 hours ago",
+		0: "Less than a second ago", time.Second: "1 second ago", 59 * time.Second: "59 seconds ago", time.Hour: "1 hour ago", 47 * time.Hour: "47 hours ago",
 		3 * day: "3 days ago", 15 * day: "2 weeks ago", 90 * day: "3 months ago", 800 * day: "2 years ago",
 	} {
 		if got := humanAge(d); got != want {
