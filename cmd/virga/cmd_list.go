@@ -72,7 +72,7 @@ func runList(ctx context.Context, env *environment, o listOptions) error {
 		return err
 	}
 	for _, text := range o.filters {
-		f, err := newImageFilter("list", text)
+		f, err := newImageFilter("list", text, imageFilters)
 		if err != nil {
 			return err
 		}

@@ -82,11 +82,7 @@ var pruneFilters = []string{"until", "reference", "label", "label!"}
 
 // filter takes one --filter.
 func (o *pruneOptions) filter(f string, now time.Time) error {
-	key, value, ok := strings.Cut(f, "=")
-	if !ok {
-		return usagef("prune: --filter %q is not K=V", f)
-	}
-	if key == "until" {
+	if value, ok := strings.CutPrefix(f, "until="); ok {
 		t, err := parseSince(value, now)
 		if err != nil {
 			return usagef("prune: --filter until=%s: %v", value, err)
@@ -94,10 +90,7 @@ func (o *pruneOptions) filter(f string, now time.Time) error {
 		o.policy.Until = t
 		return nil
 	}
-	if !slices.Contains(pruneFilters, key) {
-		return notOneOf("prune: --filter: the key", key, pruneFilters)
-	}
-	i, err := newImageFilter("prune", f)
+	i, err := newImageFilter("prune", f, pruneFilters)
 	if err != nil {
 		return err
 	}

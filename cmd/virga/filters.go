@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -12,27 +13,27 @@ import (
 // imageFilter is a --filter K=V that chooses images.
 type imageFilter struct{ key, value string }
 
-// imageFilters are the keys of filters that choose images.
+// imageFilters are the keys of list's filters, all that choose images.
 var imageFilters = []string{"reference", "label", "label!", "before", "since", "dangling"}
 
-// newImageFilter reads the --filter of a command.
-func newImageFilter(command, text string) (imageFilter, error) {
+// newImageFilter reads the --filter of a command whose filters have the keys.
+func newImageFilter(command, text string, keys []string) (imageFilter, error) {
 	key, value, ok := strings.Cut(text, "=")
 	if !ok {
 		return imageFilter{}, usagef("%s: --filter %q is not K=V", command, text)
+	}
+	if !slices.Contains(keys, key) {
+		return imageFilter{}, notOneOf(fmt.Sprintf("%s: --filter %q: the key", command, text), key, keys)
 	}
 	switch key {
 	case "reference":
 		if _, err := path.Match(value, ""); err != nil {
 			return imageFilter{}, usagef("%s: --filter %q: bad pattern", command, text)
 		}
-	case "label", "label!", "before", "since":
 	case "dangling":
 		if _, err := strconv.ParseBool(value); err != nil {
 			return imageFilter{}, usagef("%s: --filter %q: true or false", command, text)
 		}
-	default:
-		return imageFilter{}, notOneOf(command+": --filter: the key", key, imageFilters)
 	}
 	return imageFilter{key, value}, nil
 }

@@ -58,7 +58,7 @@ func TestUsageErrors(t *testing.T) {
 		{"build . -o type=ociarchive", "virga: error: build: --output \"type=ociarchive\": type \"ociarchive\" is not one of tar, local, docker, oci, squashfs, image\nhint: did you mean oci?\n"},
 		{"build . -o type=oci,dst=x", "virga: error: build: --output \"type=oci,dst=x\": the key \"dst\" is not one of type, dest, name, push\nhint: did you mean dest?\n"},
 		{"build . --cache-to type=lokal,dest=x", "virga: error: --cache-to \"type=lokal,dest=x\": type \"lokal\" is not one of registry, local\nhint: did you mean local?\n"},
-		{"list -f lable=x", "virga: error: list: --filter: the key \"lable\" is not one of reference, label, label!, before, since, dangling\nhint: did you mean label?\n"},
+		{"list -f lable=x", "virga: error: list: --filter \"lable=x\": the key \"lable\" is not one of reference, label, label!, before, since, dangling\nhint: did you mean label?\n"},
 		{"gestalt overlays", "virga: error: gestalt: the feature \"overlays\" is not one of bucache, dependencies, overlay, storage-path, userns\nhint: did you mean overlay?\n"},
 		{"modify a b --force=non", "virga: error: option --force: \"non\" is not one of seccomp, consistent, plain, fakeroot, none\nhint: did you mean none?\n"},
 		{"build . --isolation vm", "virga: error: option --isolation: \"vm\" is not one of userns, chroot\n"},

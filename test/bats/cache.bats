@@ -115,7 +115,7 @@ trees() { find "$VIRGA_STORAGE/trees" -mindepth 1 -maxdepth 1 | wc -l; }
     virga_run 0 list
     prints "$(printf 'keep:latest\ntiny:latest')"
     virga_run 2 prune -a --filter colour=red
-    fails 'colour'
+    fails 'colour=red'
 }
 
 @test "prune beside a build that uses what it would take" {
