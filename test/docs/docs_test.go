@@ -7,7 +7,6 @@ package docs
 import (
 	"bytes"
 	"context"
-	"embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,19 +18,12 @@ import (
 	"time"
 )
 
-// standIns are the programs of a cluster that a test machine lacks. Each says
-// what it does instead.
-//
-//go:embed stand-ins
-var standIns embed.FS
-
 // host is what the pages run on.
 type host struct {
-	virga    string // the binary
-	open     string // a registry for everybody, host:port
-	private  string // one that wants the user ada
-	gateway  *gateway
-	programs string // a directory of stand-ins
+	virga   string // the binary
+	open    string // a registry for everybody, host:port
+	private string // one that wants the user ada
+	gateway *gateway
 }
 
 func newHost(t *testing.T) *host {
@@ -41,30 +33,15 @@ func newHost(t *testing.T) *host {
 		t.Skip("VIRGA_DOCS, REGISTRY and PRIVATE_REGISTRY are not set: make bats TESTS=test/bats/docs.bats")
 	}
 	h.gateway = newGateway(t, map[string][]string{
-		h.open:    {"index.docker.io", "registry-1.docker.io", "docker.io", "nvcr.io"},
+		h.open:    {"index.docker.io", "registry-1.docker.io", "docker.io"},
 		h.private: {"registry.example.org"},
 	})
-	h.programs = t.TempDir()
-	list, err := standIns.ReadDir("stand-ins")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range list {
-		b, err := standIns.ReadFile("stand-ins/" + f.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(h.programs, f.Name()), b, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return h
 }
 
 // TestPages runs the commands of each page in a home and a storage directory
-// of its own. Pages but the tutorial find debian:bookworm in storage, as links
-// to the files of one pull, because pulling it each time would take longer than
-// all the rest.
+// of its own. They find debian:bookworm in storage, as links to the files of one
+// pull, because pulling it each time would take longer than all the rest.
 func TestPages(t *testing.T) {
 	h := newHost(t)
 	seed := filepath.Join(t.TempDir(), "storage")
@@ -92,10 +69,8 @@ func TestPages(t *testing.T) {
 		t.Run(strings.TrimSuffix(name, ".md"), func(t *testing.T) {
 			t.Parallel()
 			home := t.TempDir()
-			if name != filepath.Join("docs", "tutorial.md") {
-				if out, err := exec.Command("cp", "-al", seed, filepath.Join(home, ".storage")).CombinedOutput(); err != nil {
-					t.Fatalf("cp: %v\n%s", err, out)
-				}
+			if out, err := exec.Command("cp", "-al", seed, filepath.Join(home, ".storage")).CombinedOutput(); err != nil {
+				t.Fatalf("cp: %v\n%s", err, out)
 			}
 			h.runPage(t, name, home, list)
 		})
@@ -108,13 +83,12 @@ const mark = "\x1e"
 func (h *host) runPage(t *testing.T, name, home string, list []block) {
 	// What is in storage may not be writable.
 	t.Cleanup(func() { _ = exec.Command(h.virga, "--storage", filepath.Join(home, ".storage"), "reset").Run() })
-	stand := strings.NewReplacer("proxy.example.org:3128", h.gateway.address(), "/scratch/", filepath.Join(home, "scratch")+"/")
 	var script strings.Builder
 	for i, b := range list {
 		if b.lang != "sh" {
 			continue
 		}
-		text := stand.Replace(b.text)
+		text := strings.ReplaceAll(b.text, "proxy.example.org:3128", h.gateway.address())
 		fmt.Fprintf(&script, "printf '%s%d\\n'\n", mark, i)
 		if b.fails {
 			fmt.Fprintf(&script, "set +e\n(set -e\n%s)\n[ $? -ne 0 ] || { echo 'this does not fail'; exit 1; }\nset -e\n", text)
@@ -147,7 +121,7 @@ func (h *host) runPage(t *testing.T, name, home string, list []block) {
 			t.Fatalf("%s: %q: %v", name, n, err)
 		}
 		at = fmt.Sprintf("%s:%d", name, list[i].line)
-		text = strings.NewReplacer(h.gateway.address(), "proxy.example.org:3128", filepath.Join(home, "scratch")+"/", "/scratch/").Replace(text)
+		text = strings.ReplaceAll(text, h.gateway.address(), "proxy.example.org:3128")
 		if i+1 < len(list) && list[i+1].lang == "text" {
 			if line, lacks := missing(text, list[i+1].text); lacks && err == nil {
 				t.Errorf("%s: not printed: %s\n%s", at, line, text)
@@ -179,12 +153,9 @@ func (h *host) environment(t *testing.T, page, home string) []string {
 	if err := os.WriteFile(certs, trusted, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(home, "scratch", os.Getenv("USER")), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	env := []string{
 		"HOME=" + home, "USER=" + os.Getenv("USER"), "LANG=C.UTF-8", "VIRGA_STORAGE=" + filepath.Join(home, ".storage"),
-		"PATH=" + h.programs + ":" + filepath.Dir(h.virga) + ":" + os.Getenv("PATH"),
+		"PATH=" + filepath.Dir(h.virga) + ":" + os.Getenv("PATH"),
 		"SSL_CERT_FILE=" + certs, "SSL_CERT_DIR=" + filepath.Join(home, "none"), "https_proxy=http://" + h.gateway.address(),
 	}
 	for _, name := range []string{"http_proxy", "HTTP_PROXY", "TMPDIR"} {
