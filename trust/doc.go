@@ -1,5 +1,5 @@
-// Package trust signs and verifies: keys, the documents that signatures of
-// images stand in, and the policy which says whose signature an image needs.
+// Package trust signs and verifies: keys, and the documents that signatures of
+// images stand in.
 // It does no I/O; where signatures lie in a registry is the caller's matter.
 //
 // Formats are those of cosign 2 and 3, so that each verifies what the other

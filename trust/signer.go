@@ -101,8 +101,10 @@ func GenerateKeyPair(password []byte) (private, public []byte, err error) {
 // Public returns the other half of the key.
 func (s *Signer) Public() *PublicKey { return s.public }
 
-// Sign signs message as cosign does: ECDSA in ASN.1 with the hash of the
-// curve's strength, RSA in PKCS #1 v1.5 with SHA-256, Ed25519 plain.
+// Sign signs message: ECDSA in ASN.1 with the hash of the
+// curve's strength, RSA in PKCS #1 v1.5 with SHA-256, Ed25519 plain. With P-384,
+// cosign 2.6.5 and 3.1.3 verify only what was signed with SHA-256, unless they are
+// told the hash.
 func (s *Signer) Sign(message []byte) ([]byte, error) {
 	switch k := s.key.(type) {
 	case *ecdsa.PrivateKey:
