@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	gname "github.com/google/go-containerregistry/pkg/name"
@@ -177,6 +178,32 @@ func TestPullTwiceAsksForNoLayer(t *testing.T) {
 	}
 	if blobs > 1 { // the configuration
 		t.Errorf("%d blobs were asked for", blobs)
+	}
+}
+
+// TestPullOfTheSameFilesInOtherBytes: two images of one tree, whose layers are
+// compressed differently, are each pushed as they came.
+func TestPullOfTheSameFilesInOtherBytes(t *testing.T) {
+	s := newSite(t)
+	plain := tarLayer(t, "f", "x")
+	compressed, err := tarball.LayerFromOpener(plain.Uncompressed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, l := range map[string]v1.Layer{"plain": plain, "gzip": compressed} {
+		ref, digest := s.publish(t, name+":1", l)
+		img, err := s.x.Pull(t.Context(), ref, s.want(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := newSite(t)
+		dest, _ := image.ParseReference(elsewhere.host + "/" + name + ":1")
+		if p, err := s.x.Push(t.Context(), img, dest, PushOptions{}); err != nil || p.Digest.String() != digest {
+			t.Errorf("%s: pushed as %v, %v; want %s", name, p, err, digest)
+		}
+	}
+	if trees, err := os.ReadDir(filepath.Dir(filepath.Dir(s.store.TreePath("x")))); err != nil || len(trees) != 1 {
+		t.Errorf("%d trees, %v; want 1", len(trees), err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -43,7 +44,8 @@ func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.
 	return img, nil
 }
 
-// fetchTree returns the flattened tree of the image's layers.
+// fetchTree returns the flattened tree of the image's layers, which are in
+// storage then, as the registry has them.
 func (x *Exchange) fetchTree(ctx context.Context, ref image.Reference, r *registry.Remote) (*storage.Tree, error) {
 	layers := make([]storage.Layer, len(r.Layers))
 	for i, d := range r.Layers {
@@ -54,13 +56,17 @@ func (x *Exchange) fetchTree(ctx context.Context, ref image.Reference, r *regist
 		return nil, err
 	}
 	defer unlock()
-	if tree, err := x.present(ctx, r.DiffIDs); tree != nil || err != nil {
-		return tree, err
+	known, err := x.present(ctx, r.DiffIDs)
+	if err != nil || known != nil && !slices.ContainsFunc(r.Layers, func(d registry.Descriptor) bool { return !x.have(ctx, d) }) {
+		return known, err
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	src, err := x.download(gctx, g, ref, r)
 	if err != nil {
 		return nil, err
+	}
+	if known != nil { // the same files, compressed otherwise
+		return known, g.Wait()
 	}
 	var tree *storage.Tree
 	g.Go(func() (err error) {

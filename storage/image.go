@@ -79,8 +79,10 @@ func (s *Store) imagePath(ref image.Reference) string {
 
 // PutImage stores an image under its reference, in place of one that was
 // there, and links img/ to it if it is one tree. Trees and configuration must
-// be in storage. After Sync the record is on disk when PutImage returns;
-// before, Sync will mark it.
+// be in storage. A manifest of which not all is there, because it was packed
+// for a registry that has the rest or collected meanwhile, is not recorded.
+// After Sync the record is on disk when PutImage returns; before, Sync will
+// mark it.
 func (s *Store) PutImage(ctx context.Context, img Image) error {
 	ref, err := img.Reference()
 	if err != nil {
@@ -90,10 +92,11 @@ func (s *Store) PutImage(ctx context.Context, img Image) error {
 	if err := img.check(); err != nil {
 		return fmt.Errorf("store image %q: %w", img.Ref, err)
 	}
-	if err := s.Pin(ctx, img.trees()...); err != nil {
-		return fmt.Errorf("store image %q: %w", img.Ref, err)
+	err = s.Pin(ctx, img.trees()...)
+	if err == nil {
+		err = s.pinImageBlobs(ctx, &img)
 	}
-	if err := s.PinBlobs(ctx, img.ID); err != nil {
+	if err != nil {
 		return fmt.Errorf("store image %q: %w", img.Ref, err)
 	}
 	unlock, err := s.lock(ctx, true)
@@ -105,6 +108,20 @@ func (s *Store) PutImage(ctx context.Context, img Image) error {
 		return fmt.Errorf("store image %q: %w", img.Ref, err)
 	}
 	return nil
+}
+
+// pinImageBlobs pins the blobs that an image needs, and takes from it a
+// manifest of which not all is in storage.
+func (s *Store) pinImageBlobs(ctx context.Context, img *Image) error {
+	err := s.PinBlobs(ctx, img.blobs()...)
+	if err == nil && img.Digest != "" {
+		err = s.PinBlobs(ctx, s.imageBlobs(img)...)
+	}
+	if errors.Is(err, ErrNotFound) && img.Digest != "" {
+		img.Digest, img.IndexDigest = "", ""
+		err = s.PinBlobs(ctx, img.ID)
+	}
+	return err
 }
 
 // check looks at the form of what the image refers to.

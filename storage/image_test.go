@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -75,11 +76,36 @@ func TestPutImage(t *testing.T) {
 	}
 }
 
+// TestIncompleteManifest: a layer that was not packed because the registry had
+// it, or that was collected before the record was there.
+func TestIncompleteManifest(t *testing.T) {
+	s := newTest(t)
+	ctx := context.Background()
+	img := must(addImage(s, "app", "app"))(t)
+	layer := digest.FromString("layer")
+	img.Digest = must(s.AddBlob(ctx, fmt.Appendf(nil, `{"config":{"digest":%q,"size":3},"layers":[{"digest":%q,"size":5}]}`, img.ID, layer)))(t)
+	for _, want := range []digest.Digest{"", img.Digest} {
+		if err := s.Tag(ctx, *img, ref(t, "tagged")); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(s.Image(ref(t, "tagged")))(t); got.Digest != want {
+			t.Errorf("digest %q, want %q", got.Digest, want)
+		}
+		checkClean(t, s)
+		must(s.AddBlob(ctx, []byte("layer")))(t)
+	}
+	img.Digest = digest.FromString("collected")
+	if err := s.PutImage(ctx, *img); err != nil {
+		t.Fatal(err)
+	}
+	checkClean(t, s)
+}
+
 func TestLookup(t *testing.T) {
 	s := newTest(t)
 	ctx := context.Background()
 	debian := must(addImage(s, "debian:12", "debian"))(t)
-	debian.Digest, debian.IndexDigest = digest.FromString("manifest"), digest.FromString("index")
+	debian.Digest, debian.IndexDigest = must(s.AddBlob(ctx, []byte("{}")))(t), must(s.AddBlob(ctx, []byte("{} ")))(t)
 	if err := s.PutImage(ctx, *debian); err != nil {
 		t.Fatal(err)
 	}

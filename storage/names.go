@@ -77,7 +77,7 @@ func (s *Store) Undelete(ctx context.Context, ref image.Reference) (*Image, erro
 		img.Flat = ""
 	}
 	if err == nil {
-		err = s.PinBlobs(ctx, img.ID)
+		err = s.pinImageBlobs(ctx, img)
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotFound) {
 		if exists(s.imagePath(ref)) {
