@@ -28,6 +28,7 @@ type Image struct {
 	// Manifest and Index are the bytes that the digests of the image and of
 	// the index it was chosen from are of; nil if the file has none.
 	Manifest, Index []byte
+	ConfigName      string // the configuration's place in the file; "" if it was made here
 	Config          []byte
 	Parsed          *image.Config // of Config
 	Layers          []Layer
@@ -35,6 +36,7 @@ type Image struct {
 
 // Layer is a layer of an image, bottom first.
 type Layer struct {
+	Name   string        // its place in the file
 	DiffID digest.Digest // of the uncompressed bytes
 	// Digest, Size and MediaType are the manifest's. Without a manifest there
 	// is only the size of what Open gives, which may be compressed or not.
@@ -47,6 +49,8 @@ type Layer struct {
 // Want says which image is taken of those that differ in their platform only.
 type Want struct {
 	Platform image.Platform
+	// All takes them all.
+	All bool
 	// Strict refuses an image for another platform also if it is the only one.
 	Strict bool
 }
@@ -110,7 +114,7 @@ func (f *File) kind() func(Want) ([]*Image, error) {
 	switch fs := f.files; {
 	case fs.has("index.json") && fs.has("oci-layout"):
 		return f.ociImages
-	case fs.has("manifest.json") && fs.has("version"):
+	case f.isSkopeo():
 		return f.skopeoImages
 	case fs.has("manifest.json"):
 		return f.dockerImages
@@ -119,6 +123,15 @@ func (f *File) kind() func(Want) ([]*Image, error) {
 	}
 	return nil
 }
+
+// isSkopeo reports whether the file is what skopeo calls dir:.
+func (f *File) isSkopeo() bool {
+	fs := f.files
+	return fs.has("manifest.json") && fs.has("version") && !(fs.has("index.json") && fs.has("oci-layout"))
+}
+
+// errNoImage is about a file of a known form that is empty.
+var errNoImage = errors.New("there is no image in it")
 
 // Images returns the images, at least one, in the file's order. Of several
 // that have the same name, or none, the one for the platform wanted is taken.
@@ -132,10 +145,10 @@ func (f *File) Images(want Want) ([]*Image, error) {
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, errors.New("there is no image in it")
+		return nil, errNoImage
 	}
 	for _, img := range all {
-		if p := img.Parsed.Platform(); want.Strict && image.Fit(want.Platform, p) == 0 {
+		if p := img.Parsed.Platform(); want.Strict && !want.All && image.Fit(want.Platform, p) == 0 {
 			return nil, &PlatformError{Name: img.name(), Want: want.Platform, Have: []image.Platform{p}}
 		}
 	}
@@ -158,9 +171,6 @@ func (img *Image) setConfig(b []byte) error {
 	img.Config, img.Parsed = b, c
 	if len(c.RootFS.DiffIDs) != len(img.Layers) {
 		return fmt.Errorf("the configuration names %d layers, the manifest %d", len(c.RootFS.DiffIDs), len(img.Layers))
-	}
-	if len(img.Layers) == 0 {
-		return errors.New("the image has no layers")
 	}
 	for i, d := range c.RootFS.DiffIDs {
 		if d.Algorithm() != digest.SHA256 {

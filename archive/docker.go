@@ -15,20 +15,51 @@ import (
 	"virga/image"
 )
 
-// dockerEntry is an image in manifest.json (moby, image/spec/v1.2.md).
-type dockerEntry struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
+// Entry is an image in manifest.json (moby, image/spec/v1.2.md).
+type Entry struct {
+	Config   string   // its place in the file
+	RepoTags []string // nil where it is null or missing
+	Layers   []string // their places, bottom first
 }
 
-func (f *File) dockerEntries() ([]dockerEntry, error) {
-	b, err := readAll(f.files, "manifest.json", maxManifest)
-	if err != nil {
+// Listing is the manifest.json of a docker-archive.
+type Listing struct {
+	Raw     []byte
+	Entries []Entry
+	Images  []*Image // of the entries, without manifests
+}
+
+// Listing reads a docker-archive by its manifest.json, also if it is an OCI
+// layout at the same time. It is nil if the file has none.
+func (f *File) Listing() (*Listing, error) {
+	if !f.files.has("manifest.json") || f.isSkopeo() {
+		return nil, nil
+	}
+	var l Listing
+	var err error
+	if l.Raw, l.Entries, err = f.dockerEntries(); err != nil {
 		return nil, err
 	}
-	var list []dockerEntry
-	return list, parseJSON(b, &list, "manifest.json")
+	if len(l.Entries) == 0 {
+		return nil, errNoImage
+	}
+	for i, e := range l.Entries {
+		img, err := f.dockerImage(e)
+		if err != nil {
+			return nil, fmt.Errorf("manifest.json: image %d: %w", i+1, err)
+		}
+		l.Images = append(l.Images, img)
+	}
+	return &l, nil
+}
+
+func (f *File) dockerEntries() ([]byte, []Entry, error) {
+	b, err := readAll(f.files, "manifest.json", maxManifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	var list []Entry
+	return b, list, parseJSON(b, &list, "manifest.json")
 }
 
 // dockerNames gives images of a layout the names that manifest.json beside it
@@ -37,7 +68,7 @@ func (f *File) dockerNames(images []*Image) error {
 	if !f.files.has("manifest.json") {
 		return nil
 	}
-	list, err := f.dockerEntries()
+	_, list, err := f.dockerEntries()
 	if err != nil {
 		return err
 	}
@@ -53,23 +84,15 @@ func (f *File) dockerNames(images []*Image) error {
 }
 
 func (f *File) dockerImages(Want) ([]*Image, error) {
-	list, err := f.dockerEntries()
+	l, err := f.Listing()
 	if err != nil {
 		return nil, err
 	}
-	var all []*Image
-	for i, e := range list {
-		img, err := f.dockerImage(e)
-		if err != nil {
-			return nil, fmt.Errorf("manifest.json: image %d: %w", i+1, err)
-		}
-		all = append(all, img)
-	}
-	return all, nil
+	return l.Images, nil
 }
 
-func (f *File) dockerImage(e dockerEntry) (*Image, error) {
-	img := &Image{Names: e.RepoTags}
+func (f *File) dockerImage(e Entry) (*Image, error) {
+	img := &Image{Names: e.RepoTags, ConfigName: e.Config}
 	for _, name := range e.Layers {
 		l, err := f.plainLayer(name)
 		if err != nil {
@@ -96,7 +119,7 @@ func (f *File) plainLayer(name string) (Layer, error) {
 		return Layer{}, err
 	}
 	r.Close()
-	return Layer{Size: size, Open: func() (io.ReadCloser, error) {
+	return Layer{Name: name, Size: size, Open: func() (io.ReadCloser, error) {
 		r, _, err := f.files.open(name)
 		return r, err
 	}}, nil

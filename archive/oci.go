@@ -65,9 +65,11 @@ func (f *File) ociImages(want Want) ([]*Image, error) {
 		}
 		all = append(all, c...)
 	}
-	chosen, err := choose(merge(all), want)
-	if err != nil {
-		return nil, err
+	chosen := merge(all)
+	if !want.All {
+		if chosen, err = choose(chosen, want); err != nil {
+			return nil, err
+		}
 	}
 	images := make([]*Image, len(chosen))
 	for i, c := range chosen {
@@ -286,6 +288,7 @@ func (o *ociReader) fill(img *Image, mediaType string) error {
 	if err != nil {
 		return err
 	}
+	img.ConfigName = o.blob(m.Config.Digest)
 	return img.setConfig(config)
 }
 
@@ -309,7 +312,7 @@ func (o *ociReader) layer(img *Image, d v1.Descriptor) error {
 		return fmt.Errorf("%d bytes, not %d as the manifest says", size, d.Size)
 	}
 	img.Layers = append(img.Layers, Layer{
-		Digest: d.Digest, Size: d.Size, MediaType: d.MediaType,
+		Name: name, Digest: d.Digest, Size: d.Size, MediaType: d.MediaType,
 		Open: func() (io.ReadCloser, error) {
 			r, _, err := o.files.open(name)
 			return r, err

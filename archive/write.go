@@ -70,7 +70,7 @@ func write(ctx context.Context, s sink, images []Source, docker bool) error {
 		return err
 	}
 	if docker {
-		list, err := dockerManifests(images)
+		list, _, err := List(images)
 		if err != nil {
 			return err
 		}
@@ -176,20 +176,26 @@ func layoutIndex(images []Source) ([]byte, error) {
 	return json.Marshal(idx)
 }
 
-// dockerManifests is manifest.json.
-func dockerManifests(images []Source) ([]byte, error) {
-	list := make([]dockerEntry, len(images))
-	for i, img := range images {
-		e := dockerEntry{Config: layoutBlob(digest.FromBytes(img.Config)), Layers: []string{}}
-		for _, n := range img.Names {
-			e.RepoTags = append(e.RepoTags, n.String())
-		}
-		for _, l := range img.Layers {
-			e.Layers = append(e.Layers, layoutBlob(l.Digest))
-		}
-		list[i] = e
+// List is what manifest.json says about an image that is written.
+func (s Source) List() Entry {
+	e := Entry{Config: layoutBlob(digest.FromBytes(s.Config)), Layers: []string{}}
+	for _, n := range s.Names {
+		e.RepoTags = append(e.RepoTags, n.String())
 	}
-	return json.Marshal(list)
+	for _, l := range s.Layers {
+		e.Layers = append(e.Layers, layoutBlob(l.Digest))
+	}
+	return e
+}
+
+// List is the manifest.json of images that are written.
+func List(images []Source) ([]byte, []Entry, error) {
+	list := make([]Entry, len(images))
+	for i, img := range images {
+		list[i] = img.List()
+	}
+	b, err := json.Marshal(list)
+	return b, list, err
 }
 
 type tarSink struct{ tw *tar.Writer }

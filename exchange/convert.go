@@ -24,13 +24,13 @@ func (x *Exchange) Read(ctx context.Context, path string, want archive.Want, roo
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
 	if !rootfs {
-		f, done, err := openImages(ctx, work, path)
+		f, err := openImages(ctx, work, path, false)
 		switch {
 		case err == nil && f.IsImage():
-			defer done()
-			return x.readImages(ctx, f, path, want)
+			defer f.close()
+			return x.readImages(ctx, f.File, path, want)
 		case err == nil:
-			done()
+			f.close()
 		case !errors.Is(err, archive.ErrNotImage):
 			return fail(err)
 		}

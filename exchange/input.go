@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"virga/archive"
@@ -20,43 +21,58 @@ var errSquash = &hintedError{
 	what: "it is a root file system in a SquashFS file", hint: "virga import PATH REF makes an image of it", is: archive.ErrNotImage,
 }
 
+// imageFile is an open file or directory of images.
+type imageFile struct {
+	*archive.File
+	tar *os.File    // what the archive is read from; nil: a directory
+	was os.FileInfo // of tar, before it was read
+	// sum is the digest of the file that tar is an uncompressed copy of, if it
+	// was asked for. It is "" where tar is the file itself.
+	sum digest.Digest
+}
+
 // openImages opens a file or directory of images. What cannot be read in any
-// order, because it is compressed or a pipe, is copied to work first.
-func openImages(ctx context.Context, work *storage.Work, path string) (_ *archive.File, done func(), err error) {
+// order, because it is compressed or a pipe, is copied to work first, and with
+// sum its digest is computed.
+func openImages(ctx context.Context, work *storage.Work, path string, sum bool) (*imageFile, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
-		return nil, nil, cause(err)
+		return nil, cause(err)
 	}
 	if fi.IsDir() {
 		f, err := archive.OpenDir(path)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return f, func() { f.Close() }, nil
+		return &imageFile{File: f}, nil
 	}
 	if archive.IsSquash(path) {
-		return nil, nil, errSquash
+		return nil, errSquash
 	}
 	in, err := openInput(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	f, err := spooled(ctx, work, in)
-	if err != nil {
+	out := &imageFile{}
+	if out.tar, out.sum, err = spooled(ctx, work, in, sum); err != nil {
 		in.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	done = func() { f.Close() }
-	if fi, err = f.Stat(); err != nil {
-		done()
-		return nil, nil, err
+	if out.was, err = out.tar.Stat(); err == nil {
+		out.File, err = archive.Open(out.tar, out.was.Size())
 	}
-	a, err := archive.Open(f, fi.Size())
 	if err != nil {
-		done()
-		return nil, nil, err
+		out.tar.Close()
+		return nil, err
 	}
-	return a, done, nil
+	return out, nil
+}
+
+func (f *imageFile) close() {
+	f.Close()
+	if f.tar != nil {
+		f.tar.Close()
+	}
 }
 
 // openInput opens a file for reading. A pipe that nobody writes to is empty
@@ -70,30 +86,42 @@ func openInput(path string) (*os.File, error) {
 }
 
 // spooled returns in if it is a plain tar, else an uncompressed copy, and
-// closes in then.
-func spooled(ctx context.Context, work *storage.Work, in *os.File) (*os.File, error) {
+// closes in then. With sum it returns the digest of what was copied.
+func spooled(ctx context.Context, work *storage.Work, in *os.File, sum bool) (*os.File, digest.Digest, error) {
 	fi, err := in.Stat()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if fi.Mode().IsRegular() {
 		c, err := compressionOf(in)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if c == layer.Uncompressed {
-			return in, nil
+			return in, "", nil
 		}
 	}
 	out, err := os.OpenFile(filepath.Join(work.Path(), "archive"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if err := spool(ctx, out, in); err != nil {
+	var r io.Reader = in
+	whole := digest.SHA256.Digester()
+	if sum {
+		r = io.TeeReader(in, whole.Hash())
+	}
+	err = spool(ctx, out, in, r)
+	if err == nil && sum { // what follows the compressed data is of the file, too
+		_, err = io.Copy(io.Discard, &cancelable{ctx, r})
+	}
+	if err != nil {
 		out.Close()
-		return nil, err
+		return nil, "", err
 	}
-	return out, in.Close()
+	if !sum {
+		return out, "", in.Close()
+	}
+	return out, whole.Digest(), in.Close()
 }
 
 func compressionOf(f *os.File) (layer.Compression, error) {
@@ -104,9 +132,10 @@ func compressionOf(f *os.File) (layer.Compression, error) {
 	return c, zr.Close()
 }
 
-func spool(ctx context.Context, out io.Writer, in *os.File) error {
+// spool copies what r reads from in.
+func spool(ctx context.Context, out io.Writer, in *os.File, r io.Reader) error {
 	defer context.AfterFunc(ctx, func() { in.Close() })() // wakes up a reader
-	br := bufio.NewReader(in)
+	br := bufio.NewReader(r)
 	head, err := br.Peek(4)
 	if len(head) == 0 && err == io.EOF {
 		return errors.New("nothing in it")

@@ -41,11 +41,11 @@ func (x *Exchange) Load(ctx context.Context, path string, opts LoadOptions) (_ [
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
-	f, done, err := openImages(ctx, work, path)
+	f, err := openImages(ctx, work, path, false)
 	if err != nil {
 		return fail(err)
 	}
-	defer done()
+	defer f.close()
 	images, err := f.Images(opts.Want)
 	if err != nil {
 		return fail(err)
@@ -120,6 +120,9 @@ func loadNames(images []*archive.Image, given []image.Reference) ([][]image.Refe
 
 // loadImage brings an image into storage, but for its name.
 func (x *Exchange) loadImage(ctx context.Context, img *archive.Image) (*storage.Image, error) {
+	if len(img.Layers) == 0 {
+		return nil, errors.New("the image has no layers")
+	}
 	tree, err := x.loadTree(ctx, img)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func (s *site) saved(t *testing.T, docker bool, images ...*storage.Image) string
 		named = append(named, Named{img, []image.Reference{reference(t, img.Ref)}})
 	}
 	path := filepath.Join(t.TempDir(), "images.tar")
-	err := SaveFile(path, func(f *os.File) error { return s.x.Save(t.Context(), f, named, docker) })
+	err := SaveFile(path, func(f *os.File) error { return s.x.Save(t.Context(), f, named, docker, nil) })
 	if err != nil {
 		t.Fatal(err)
 	}

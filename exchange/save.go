@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"virga/archive"
 	"virga/fakeroot"
 	"virga/image"
@@ -26,13 +28,22 @@ type Named struct {
 
 // Save writes images as an OCI layout in a tar; with docker it is a
 // docker-archive, too. An image that came from elsewhere is written as it
-// came; of any other, the layers are those that Push sends.
-func (x *Exchange) Save(ctx context.Context, w io.Writer, images []Named, docker bool) error {
+// came; of any other, the layers are those that Push sends. With watch, the
+// layers are decompressed at the same time.
+func (x *Exchange) Save(ctx context.Context, w io.Writer, images []Named, docker bool, watch *Watch) error {
 	src, err := x.sources(ctx, images)
 	if err != nil {
 		return err
 	}
-	if err := archive.WriteTar(ctx, w, src, docker); err != nil {
+	g, gctx := errgroup.WithContext(ctx)
+	if watch != nil {
+		if watch.list, err = written(src, docker); err != nil {
+			return fmt.Errorf("save: %w", err)
+		}
+		g.Go(func() error { return x.compareLayers(gctx, watch.list) })
+	}
+	g.Go(func() error { return archive.WriteTar(gctx, w, src, docker) })
+	if err := g.Wait(); err != nil {
 		return fmt.Errorf("save: %w", err)
 	}
 	return nil

@@ -58,7 +58,7 @@ func extractTar(ctx context.Context, root string, r io.Reader, opts ExtractOptio
 	}
 	defer t.close()
 	u.Owners, t.all = t.table, opts.AllOwners
-	s := startStream(ctx, Blob{Open: readOnce(r)}, nil, newChunks(), false)
+	s := startStream(ctx, Blob{Open: readOnce(r)}, nil, newChunks(), nil)
 	defer s.close()
 	dir, err := t.dir(into)
 	if err != nil {

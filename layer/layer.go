@@ -31,6 +31,7 @@ import (
 
 // Blob is one layer of an image, as a registry stores it.
 type Blob struct {
+	Name      string        // for errors about a blob without Digest; may be empty
 	Digest    digest.Digest // of the compressed bytes; checked by whoever provides Open
 	Size      int64         // compressed size, for progress only
 	MediaType string        // a hint: the compression is told by the content

@@ -42,7 +42,9 @@ type stream struct {
 	gone   sync.WaitGroup
 	free   *sync.Pool
 	with   decoders
-	turn   chan struct{} // closed when the stream is the one being read; nil if it is from the start
+	turn   <-chan struct{} // says when the stream may take much memory; nil if it may from the start
+	large  bool            // it has heard so from turn
+	verify bool            // compare Blob.Digest
 
 	cur  chunk
 	rest []byte
@@ -60,22 +62,31 @@ type chunk struct {
 	err  error
 }
 
-// startStream starts the goroutines of a stream. One that is ahead of its turn
-// is told by take when that comes.
-func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool, ahead bool) *stream {
-	ctx, cancel := context.WithCancel(ctx)
+// startStream starts the goroutines of a stream, which is ahead of its turn if
+// that is not nil.
+func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool, turn <-chan struct{}) *stream {
+	s := newStream(free, turn)
+	s.start(ctx, b, p)
+	return s
+}
+
+func newStream(free *sync.Pool, turn <-chan struct{}) *stream {
 	s := &stream{
-		cancel: cancel,
 		made:   make(chan chunk, 2),
 		hashed: make(chan chunk, aheadChunks),
 		free:   free,
+		turn:   turn,
 		sum:    sha256.New(),
+		with:   newDecoders(),
 	}
-	s.with = newDecoders()
-	if ahead {
-		s.turn = make(chan struct{})
+	if turn != nil {
 		s.with.window = aheadZstdWindow
 	}
+	return s
+}
+
+func (s *stream) start(ctx context.Context, b Blob, p Progress) {
+	ctx, s.cancel = context.WithCancel(ctx)
 	s.gone.Add(2)
 	go func() {
 		defer s.gone.Done()
@@ -87,7 +98,6 @@ func startStream(ctx context.Context, b Blob, p Progress, free *sync.Pool, ahead
 		defer s.gone.Done()
 		s.digest(ctx)
 	}()
-	return s
 }
 
 func (s *stream) send(ctx context.Context, c chan<- chunk, v chunk) error {
@@ -108,6 +118,7 @@ func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
 	if d.window < maxZstdWindow && errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		select {
 		case <-s.turn:
+			s.large = true
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -122,13 +133,6 @@ func (s *stream) inflate(ctx context.Context, b Blob, p Progress) error {
 		}
 	}
 	return err
-}
-
-// take says that the stream is being read from now on.
-func (s *stream) take() {
-	if s.turn != nil {
-		close(s.turn)
-	}
 }
 
 // errReadOnce is what Blob.Open of a blob that is gone returns.
@@ -150,6 +154,11 @@ func (s *stream) decompress(ctx context.Context, b Blob, p Progress, d decoders,
 	if p != nil {
 		r = &counted{rc, b.Digest, p}
 	}
+	var raw hash.Hash
+	if s.verify && b.Digest != "" && b.Digest != b.DiffID {
+		raw = sha256.New()
+		r = io.TeeReader(r, raw)
+	}
 	zr, _, err := decompress(r, d)
 	if err != nil {
 		return 0, err
@@ -167,10 +176,24 @@ func (s *stream) decompress(ctx context.Context, b Blob, p Progress, d decoders,
 			}
 			sent += int64(len(data))
 		}
+		if err == io.EOF && raw != nil {
+			err = sameBytes(r, raw, b.Digest)
+		}
 		if err != nil {
 			return sent, err
 		}
 	}
+}
+
+// sameBytes returns io.EOF if raw, when r has been read to its end, is want.
+func sameBytes(r io.Reader, raw hash.Hash, want digest.Digest) error {
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	if got := digest.NewDigest(digest.SHA256, raw); got != want {
+		return fmt.Errorf("its bytes have digest %s", got)
+	}
+	return io.EOF
 }
 
 // digest passes the bytes on. When it returns, the reader is told by the last
@@ -259,6 +282,7 @@ type ahead struct {
 	blobs    []Blob
 	progress Progress
 	open     []*stream
+	turns    []chan struct{} // of open
 	free     *sync.Pool
 	depth    int
 }
@@ -268,11 +292,14 @@ func newChunks() *sync.Pool {
 	return &sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
 }
 
+// streams is how many layers are decompressed at once.
+func streams() int { return min(max(runtime.GOMAXPROCS(0), 2), maxStreams) }
+
 func newAhead(blobs []Blob, p Progress) *ahead {
 	return &ahead{
 		blobs:    blobs,
 		progress: p,
-		depth:    min(max(runtime.GOMAXPROCS(0), 2), maxStreams),
+		depth:    streams(),
 		free:     newChunks(),
 	}
 }
@@ -280,15 +307,17 @@ func newAhead(blobs []Blob, p Progress) *ahead {
 // next returns the next layer's stream and starts its followers. The caller closes it.
 func (a *ahead) next(ctx context.Context) *stream {
 	for len(a.open) < a.depth && len(a.blobs) > 0 {
-		a.open = append(a.open, startStream(ctx, a.blobs[0], a.progress, a.free, true))
+		turn := make(chan struct{})
+		a.open = append(a.open, startStream(ctx, a.blobs[0], a.progress, a.free, turn))
+		a.turns = append(a.turns, turn)
 		a.blobs = a.blobs[1:]
 	}
 	if len(a.open) == 0 {
 		panic(errors.New("BUG: more layers read than there are"))
 	}
 	s := a.open[0]
-	a.open = a.open[1:]
-	s.take()
+	close(a.turns[0])
+	a.open, a.turns = a.open[1:], a.turns[1:]
 	return s
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,8 +51,11 @@ func Unpack(ctx context.Context, dir string, blobs []Blob, opts Options) (*Unpac
 }
 
 func (b *Blob) name(i int) string {
-	if b.Digest != "" {
+	switch {
+	case b.Digest != "":
 		return b.Digest.String()
+	case b.Name != "":
+		return strconv.Quote(b.Name)
 	}
 	return fmt.Sprintf("number %d", i+1)
 }

@@ -84,6 +84,7 @@ func commands(env *environment) []*cli.Command {
 		saveCommand(env),
 		loadCommand(env),
 		convertCommand(env),
+		attestCommand(env),
 		modifyCommand(env),
 		importCommand(env),
 		unpackCommand(env),

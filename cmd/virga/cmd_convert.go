@@ -157,5 +157,5 @@ func writePlace(ctx context.Context, env *environment, x *exchange.Exchange, ima
 	case out.path == "-":
 		out.path = ""
 	}
-	return saveImages(ctx, env, x, images, out.form, out.path)
+	return saveImages(ctx, env, x, images, out.form, out.path, nil)
 }

@@ -21,6 +21,9 @@ type saveOptions struct {
 	images []string // as given, looked up in storage
 	format string
 	output string // absolute; "" is standard output
+
+	attest  string // --attest: absolute; "": no attestation
+	signKey string // of it, as given
 }
 
 // saveFormats are the forms in which images are saved. Those of files alone
@@ -34,10 +37,14 @@ func saveCommand(env *environment) *cli.Command {
 		ArgsUsage: "REF...",
 		Description: `docker and oci files hold whole images, of any number; docker's is an OCI
 archive that docker load takes, too. tar, squashfs and dir hold the files of
-one image. A FILE that ends in .gz, .tgz or .zst is compressed.`,
+one image. A FILE that ends in .gz, .tgz or .zst is compressed. --attest
+reads the layers at the same time and says what the file holds, as virga
+attest would.`,
 		Flags: []cli.Flag{
 			&choiceFlag{&cli.StringFlag{Name: "format", Value: "docker", Usage: "write `FORM`: docker, oci, tar, squashfs or dir"}, saveFormats},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: standard output)"},
+			&cli.StringFlag{Name: "attest", Usage: "write an attestation of what is saved to `FILE`"},
+			&cli.StringFlag{Name: "sign-key", Usage: "sign the attestation with the private key `FILE`; $COSIGN_PASSWORD opens it"},
 		},
 		Action: func(c *cli.Context) error {
 			opts, err := newSaveOptions(env, c)
@@ -58,6 +65,15 @@ func newSaveOptions(env *environment, c *cli.Context) (saveOptions, error) {
 		o.output = env.abs(f)
 	}
 	whole := o.format == "docker" || o.format == "oci"
+	if o.signKey = c.String("sign-key"); o.signKey != "" && !c.IsSet("attest") {
+		return o, &usageError{msg: "save: --sign-key has nothing to sign", hint: "--attest FILE makes an attestation"}
+	}
+	if f := c.String("attest"); f != "" {
+		o.attest = env.abs(f)
+		if !whole {
+			return o, usagef("save: --attest is for images: --format docker or oci, not %s", o.format)
+		}
+	}
 	if !whole && len(o.images) > 1 {
 		return o, &usageError{msg: fmt.Sprintf("save: --format %s takes one image, not %d", o.format, len(o.images)), hint: "docker and oci files hold several images"}
 	}
@@ -74,13 +90,34 @@ func newSaveOptions(env *environment, c *cli.Context) (saveOptions, error) {
 }
 
 func runSave(ctx context.Context, env *environment, o saveOptions) error {
-	return env.withExchange(ctx, exchange.Options{}, func(store *storage.Store, x *exchange.Exchange) error {
+	key, err := env.signer(o.signKey)
+	if err != nil {
+		return err
+	}
+	epoch, err := sourceDateEpoch(env)
+	if err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
 		images, err := findNamed(store, o.images)
 		if err != nil {
 			return err
 		}
-		if err := saveImages(ctx, env, x, images, o.format, o.output); err != nil {
+		var watch *exchange.Watch
+		if o.attest != "" {
+			watch = x.NewWatch()
+		}
+		if err := saveImages(ctx, env, x, images, o.format, o.output, watch); err != nil {
 			return err
+		}
+		if watch != nil {
+			st, err := watch.Statement("save")
+			if err != nil {
+				return err
+			}
+			if err := env.writeStatement(o.attest, st, key); err != nil {
+				return err
+			}
 		}
 		for _, img := range images {
 			if o.output != "" {
@@ -92,8 +129,9 @@ func runSave(ctx context.Context, env *environment, o saveOptions) error {
 }
 
 // saveImages writes images in one of saveFormats to path, or to standard
-// output if path is "".
-func saveImages(ctx context.Context, env *environment, x *exchange.Exchange, images []exchange.Named, format, path string) error {
+// output if path is "". watch is for the forms that hold whole images; nil:
+// nobody watches.
+func saveImages(ctx context.Context, env *environment, x *exchange.Exchange, images []exchange.Named, format, path string, watch *exchange.Watch) error {
 	switch format {
 	case "dir":
 		return x.Unpack(ctx, images[0].Image, path)
@@ -104,17 +142,21 @@ func saveImages(ctx context.Context, env *environment, x *exchange.Exchange, ima
 		if format == "tar" {
 			return x.SaveTree(ctx, w, images[0].Image)
 		}
-		return x.Save(ctx, w, images, format == "docker")
+		return x.Save(ctx, w, images, format == "docker", watch)
+	}
+	tee := func(w io.Writer) io.Writer { return w }
+	if watch != nil {
+		tee = watch.Tee
 	}
 	if path == "" {
-		return write(env.stdout)
+		return write(tee(env.stdout))
 	}
 	how, err := compressionFor(path)
 	if err != nil {
 		return err
 	}
 	return exchange.SaveFile(path, func(f *os.File) error {
-		zw, err := layer.Compress(f, how, 0)
+		zw, err := layer.Compress(tee(f), how, 0)
 		if err != nil {
 			return err
 		}

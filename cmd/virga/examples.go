@@ -78,6 +78,7 @@ func examples(command string) []string {
 			"virga save -o app.tar app db:15",
 			"virga save app | podman load",
 			"virga save --format squashfs -o app.sqfs app",
+			"virga save -o app.tar --attest app.json --sign-key cosign.key app",
 		}
 	case "load":
 		return []string{
@@ -90,6 +91,13 @@ func examples(command string) []string {
 			"virga convert app app.sqfs",
 			"virga convert docker-archive:app.tar.gz oci:layout",
 			"virga convert rootfs.tar.xz base",
+		}
+	case "attest":
+		return []string{
+			"virga attest app.tar",
+			"virga attest -o app.json --sign-key cosign.key app.tar.gz",
+			"virga attest --image 2 --step release images.tar",
+			"docker save app | virga attest -",
 		}
 	case "modify":
 		return []string{

@@ -139,7 +139,7 @@ func writeOutputs(ctx context.Context, env *environment, x *exchange.Exchange, l
 		if len(o.names) > 0 {
 			names = o.names
 		}
-		if err := saveImages(ctx, env, x, []exchange.Named{{Image: img, Names: names}}, o.form, o.dest); err != nil {
+		if err := saveImages(ctx, env, x, []exchange.Named{{Image: img, Names: names}}, o.form, o.dest, nil); err != nil {
 			return err
 		}
 		if o.dest != "" {

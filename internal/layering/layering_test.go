@@ -22,6 +22,7 @@ var layers = map[string]int{
 	"virga/emulate":       1,
 	"virga/progress":      0,
 	"virga/trust":         0,
+	"virga/attest":        0,
 	"virga/layer":         1,
 	"virga/registry":      1,
 	"virga/archive":       1,

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"virga/attest"
+	"virga/exchange"
+	"virga/storage"
+	"virga/trust"
+)
+
+// attestOptions is what the options of attest mean.
+type attestOptions struct {
+	what    place
+	output  string // absolute; "" is standard output
+	signKey string // as given
+	step    string
+	image   int // from 1; 0: all
+}
+
+func attestCommand(env *environment) *cli.Command {
+	return &cli.Command{
+		Name:      "attest",
+		Usage:     "attest what an image file holds",
+		ArgsUsage: "FILE|REF",
+		Description: `Reads every layer, compares it with the configuration, and prints an in-toto
+statement of what was found: the oci attestation, of aflock's cilock, of each
+image. With --sign-key it is in a signed envelope. FILE is what load reads; of
+REF, an image in storage, it is about what save --format oci writes.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "sign-key", Usage: "sign with the private key `FILE`; $COSIGN_PASSWORD opens it"},
+			&cli.StringFlag{Name: "step", Value: "attest", Usage: "call the collection `NAME`"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: standard output)"},
+			intFlag("image", "", "attest the image number `N` of FILE alone, counted from 1 (default: all)"),
+		},
+		Action: func(c *cli.Context) error {
+			if err := wantArgs(c, 1, 1, "FILE or REF"); err != nil {
+				return err
+			}
+			o := attestOptions{what: parsePlace(env, c.Args().First()), signKey: c.String("sign-key"), step: c.String("step")}
+			switch o.what.form {
+			case "dir", "tar", "squashfs":
+				return &usageError{msg: fmt.Sprintf("attest: %s is a root file system, not an image", o.what.text), hint: "virga import makes an image of it"}
+			}
+			if f := c.String("output"); f != "" && f != "-" {
+				o.output = env.abs(f)
+			}
+			var err error
+			if o.image, err = intOption(c, "image", 1, 0); err != nil {
+				return err
+			}
+			return runAttest(c.Context, env, o)
+		},
+	}
+}
+
+func runAttest(ctx context.Context, env *environment, o attestOptions) error {
+	key, err := env.signer(o.signKey)
+	if err != nil {
+		return err
+	}
+	epoch, err := sourceDateEpoch(env)
+	if err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
+		st, err := o.statement(ctx, env, store, x)
+		if err != nil {
+			return err
+		}
+		return env.writeStatement(o.output, st, key)
+	})
+}
+
+// statement is about the image in storage, if there is one of that name, else
+// about the file.
+func (o *attestOptions) statement(ctx context.Context, env *environment, store *storage.Store, x *exchange.Exchange) (*attest.Statement, error) {
+	path := o.what.path
+	switch path {
+	case "":
+		images, err := findNamed(store, []string{o.what.text})
+		if err == nil {
+			if o.image > 0 {
+				return nil, usagef("attest: --image is for files: %s is one image in storage", o.what.text)
+			}
+			return x.AttestStored(ctx, images, o.step)
+		}
+		path = env.abs(o.what.text)
+		if _, serr := os.Stat(path); serr != nil || !errors.Is(err, storage.ErrNotFound) {
+			return nil, err
+		}
+	case "-":
+		path = "/dev/stdin"
+	}
+	want := env.wantedFromFiles()
+	want.All = !want.Strict
+	return x.Attest(ctx, path, exchange.AttestOptions{Step: o.step, Image: o.image, Want: want})
+}
+
+// writeStatement writes a statement, in an envelope if there is a key, to a
+// file that is replaced when it is whole, or to standard output.
+func (env *environment) writeStatement(path string, st *attest.Statement, key *trust.Signer) error {
+	b, err := document(st, key)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		_, err = env.stdout.Write(b)
+		return err
+	}
+	err = exchange.SaveFile(path, func(f *os.File) error {
+		_, err := f.Write(b)
+		return err
+	})
+	if err == nil {
+		env.log.Info(fmt.Sprintf("attested: %d subjects, %s", len(st.Subject), path))
+	}
+	return err
+}

@@ -1,0 +1,161 @@
+# attest, save --attest: what an image file holds, as an in-toto statement.
+load common
+setup() { common_setup; }
+
+# saved writes app.tar, an image of two layers.
+saved() {
+    tiny
+    dockerfile <<'END'
+FROM tiny
+RUN echo hello >/f
+END
+    virga build -t app . 2>/dev/null
+    virga save -o app.tar app
+}
+
+sha256() { sha256sum "$1" | cut -d' ' -f1; }
+
+# images prints the attestations of a statement.
+images() { jq -c '[.predicate.attestations[].attestation]' "$1"; }
+
+# bare prints a statement without what differs from run to run.
+bare() { jq -cS 'del(.predicate.name, .predicate.attestations[].starttime, .predicate.attestations[].endtime)' "$1"; }
+
+@test "attest: the digests are those that other programs compute" {
+    saved
+    virga_run 0 attest app.tar
+    jq -e --arg d "$(sha256 app.tar)" '.predicate.attestations[0].attestation.tardigest.sha256 == $d' <<<"$output"
+    tar -xf app.tar
+    jq -e --arg d "$(sha256 manifest.json)" '.predicate.attestations[0].attestation.manifestdigest.sha256 == $d' <<<"$output"
+    jq -r '.predicate.attestations[0].attestation.manifestraw' <<<"$output" | base64 -d | cmp - manifest.json
+    jq -r '.[0].Layers[]' manifest.json | while read -r l; do gzip -dc "$l" | sha256sum | cut -d' ' -f1; done >want
+    jq -r '.predicate.attestations[0].attestation.diffids[].sha256' <<<"$output" | cmp - want
+    [ "$(wc -l <want)" -eq 2 ]
+    jq -e --arg d "$(printf app:latest | sha256sum | cut -d' ' -f1)" '[.subject[] | select(.name | endswith("/imagetag:app:latest"))][0].digest.sha256 == $d' <<<"$output"
+    jq -e '[.subject[].name | sub(".*/v0.1/"; "") | sub(":.*"; "")] == ["imageid", "imagetag", "layerdiffid00", "layerdiffid01", "manifestdigest", "tardigest"]' <<<"$output"
+}
+
+@test "attest: compressed files, standard input, a layout, a reference" {
+    saved
+    virga attest -o want.json app.tar
+    gzip -k app.tar; zstd -qk app.tar; xz -0 -k app.tar
+    for f in app.tar.gz app.tar.zst app.tar.xz; do
+        virga attest -o got.json "$f"
+        jq -e --arg d "$(sha256 $f)" '.predicate.attestations[0].attestation.tardigest.sha256 == $d' got.json
+        [ "$(images got.json | jq -c 'del(.[].tardigest)')" = "$(images want.json | jq -c 'del(.[].tardigest)')" ]
+    done
+    virga attest - <app.tar >got.json
+    [ "$(bare got.json)" = "$(bare want.json)" ]
+    virga save --format oci -o oci.tar app
+    virga attest oci.tar >want.json
+    virga attest app >got.json
+    [ "$(bare got.json)" = "$(bare want.json)" ]
+    jq -e --arg d "$(tar -xOf oci.tar index.json | jq -r '.manifests[0].digest' | sed 's/sha256://')" '.predicate.attestations[0].attestation.manifestdigest.sha256 == $d' got.json
+    mkdir layout && tar -xf oci.tar -C layout
+    virga attest layout/ >got.json
+    jq -e '.predicate.attestations[0].attestation.tardigest == {}' got.json
+    [ "$(images got.json | jq -c 'del(.[].tardigest)')" = "$(images want.json | jq -c 'del(.[].tardigest)')" ]
+}
+
+@test "attest: what skopeo writes, with names that begin with ./ as well" {
+    command -v skopeo >/dev/null || missing skopeo
+    saved
+    skopeo copy -q docker-archive:app.tar:app:latest docker-archive:skopeo.tar:app:latest
+    virga attest app.tar >want.json
+    virga attest skopeo.tar >got.json
+    [ "$(images got.json | jq -c '.[0] | [.diffids, .imageid]')" = "$(images want.json | jq -c '.[0] | [.diffids, .imageid]')" ]
+    mkdir x && tar -xf skopeo.tar -C x && tar -cf dotted.tar -C x .
+    tar -tf dotted.tar | grep -qx ./manifest.json
+    virga attest dotted.tar >dotted.json
+    [ "$(images dotted.json | jq -c 'del(.[].tardigest)')" = "$(images got.json | jq -c 'del(.[].tardigest)')" ]
+}
+
+@test "attest: several images, and one of them" {
+    saved
+    virga save -o two.tar app tiny
+    virga attest two.tar >two.json
+    [ "$(images two.json | jq -c '[.[].imagetags[]]')" = '["app:latest","tiny:latest"]' ]
+    virga attest --image 2 two.tar >one.json
+    [ "$(images one.json)" = "$(images two.json | jq -c '[.[1]]')" ]
+    virga_run 1 attest --image 3 two.tar
+    fails 'attest "*two.tar": there is no image 3 in it, it has 2'
+    virga_run 2 attest --image 0 two.tar
+    fails '--image "0" is not a whole number from 1 up'
+    virga_run 2 attest --image 1 app
+    fails '--image is for files'
+}
+
+@test "save --attest: what attest says about the file, compressed or not" {
+    saved
+    for format in docker oci; do
+        for f in s.tar s.tar.gz; do
+            virga_run 0 save --format $format -o $f --attest s.json app tiny
+            virga attest $f >want.json
+            [ "$(bare s.json)" = "$(bare want.json)" ]
+            jq -e --arg d "$(sha256 $f)" '.predicate.attestations[1].attestation.tardigest.sha256 == $d' s.json
+        done
+    done
+    virga save --attest out.json app >out.tar
+    virga attest out.tar >want.json
+    [ "$(bare out.json)" = "$(bare want.json)" ]
+    virga_run 2 save --format tar -o x.tar --attest x.json app
+    fails '--attest is for images: --format docker or oci, not tar'
+    virga_run 2 save -o x.tar --sign-key k app
+    fails '--sign-key has nothing to sign'
+    [ ! -e x.tar ]
+}
+
+@test "attest: the same file and time give the same bytes" {
+    saved
+    SOURCE_DATE_EPOCH=1700000000 virga attest app.tar >a
+    SOURCE_DATE_EPOCH=1700000000 virga attest app.tar | cmp - a
+    jq -e '.predicate.attestations[0].starttime == "2023-11-14T22:13:20Z"' a
+}
+
+@test "attest: a layer that is absent or another is an error, and there is no output" {
+    saved
+    virga_run 0 attest -o good.json app.tar
+    cp good.json before.json
+    mkdir x && tar -xf app.tar -C x
+    layer=$(jq -r '.[0].Layers[1]' x/manifest.json)
+    printf 'not a layer' | gzip >"x/$layer"
+    tar -cf bad.tar -C x manifest.json blobs
+    virga_run 1 attest -o good.json bad.tar
+    fails 'attest "*bad.tar": layer "blobs/*": diff ID is sha256:'
+    cmp good.json before.json
+    rm "x/$layer"
+    tar -cf bad.tar -C x manifest.json blobs
+    virga_run 1 attest bad.tar
+    fails 'attest "*bad.tar": manifest.json: image 1: layer: "blobs/*": missing in the file'
+    prints ""
+    head -c 100000 app.tar >short.tar
+    virga_run 1 attest short.tar
+    fails 'the file ends early'
+    virga_run 1 attest nothing.tar
+    fails 'no such file'
+    virga_run 2 attest tar:app.tar
+    fails 'is a root file system, not an image'
+    no_work_left
+}
+
+@test "attest --sign-key: an envelope that openssl verifies" {
+    saved
+    openssl ecparam -name prime256v1 -genkey -noout -out key.pem
+    openssl ec -in key.pem -pubout -out pub.pem 2>/dev/null
+    virga_run 0 attest --sign-key key.pem --step s -o a.json app.tar
+    [ "$(jq -r .payloadType a.json)" = application/vnd.in-toto+json ]
+    jq -r .payload a.json | base64 -d >payload
+    jq -r '.signatures[0].sig' a.json | base64 -d >sig
+    { printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(stat -c %s payload)"; cat payload; } >pae
+    openssl dgst -sha256 -verify pub.pem -signature sig pae
+    jq -e '.predicate.name == "s"' payload
+    virga attest app.tar >plain.json
+    [ "$(bare payload)" = "$(bare plain.json)" ]
+    virga_run 0 save -o s.tar --attest s.json --sign-key key.pem app
+    jq -e '.signatures | length == 1' s.json
+    virga_run 1 attest --sign-key pub.pem app.tar
+    fails '--sign-key "pub.pem": private key: PEM blocks of type "PUBLIC KEY" are not supported'
+    virga_run 1 attest --sign-key nokey app.tar
+    fails '--sign-key "nokey": no such file or directory'
+    prints ""
+}
