@@ -23,6 +23,9 @@ type attestOptions struct {
 	image   int // from 1; 0: all
 }
 
+// attestTypes are the attestations that can be made.
+var attestTypes = []string{"oci"}
+
 func attestCommand(env *environment) *cli.Command {
 	return &cli.Command{
 		Name:      "attest",
@@ -33,6 +36,7 @@ statement of what was found: the oci attestation, of aflock's cilock, of each
 image. With --sign-key it is in a signed envelope. FILE is what load reads; of
 REF, an image in storage, it is about what save --format oci writes.`,
 		Flags: []cli.Flag{
+			&choiceFlag{&cli.StringFlag{Name: "type", Value: "oci", Usage: "attest `WHAT`: oci"}, attestTypes},
 			&cli.StringFlag{Name: "sign-key", Usage: "sign with the private key `FILE`; $COSIGN_PASSWORD opens it"},
 			&cli.StringFlag{Name: "step", Value: "attest", Usage: "call the collection `NAME`"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: standard output)"},
