@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strings"
@@ -41,6 +40,7 @@ type copier struct {
 	real bool
 	// placed collects the record of every path created or replaced.
 	placed fakeroot.Table
+	buf    []byte               // of copyBytes
 	links  map[[2]uint64]string // source inode to first destination
 	times  []dirTime
 }
@@ -62,12 +62,14 @@ func (c *copier) copyTo(ctx context.Context, m *match, dest string, isDir bool) 
 
 // items copies objects to their places below target.
 func (c *copier) items(ctx context.Context, items []item, target string) error {
+	at := c.cursors()
+	defer at.close()
 	for i := range items {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		it := &items[i]
-		if err := c.item(it, target); err != nil {
+		if err := c.put(it, target, at); err != nil {
 			return fmt.Errorf("copy %q to %q: %w", it.src, "/"+path.Join(target, it.rel), plain(err))
 		}
 	}
@@ -153,21 +155,36 @@ func (c *copier) own(p *inroot.Place, rec fakeroot.Record) error {
 	return unix.Fchownat(p.Dir, p.Base, int(rec.UID), int(rec.GID), unix.AT_SYMLINK_NOFOLLOW)
 }
 
+// cursors are where the objects are read and written.
+type cursors struct{ from, to *inroot.Cursor }
+
+func (c *copier) cursors() cursors { return cursors{c.src.root.Cursor(), c.dst.Cursor()} }
+
+func (at cursors) close() {
+	at.from.Close()
+	at.to.Close()
+}
+
 // item copies one object to target/rel.
 func (c *copier) item(it *item, target string) error {
+	at := c.cursors()
+	defer at.close()
+	return c.put(it, target, at)
+}
+
+func (c *copier) put(it *item, target string, at cursors) error {
 	if it.rel == "" && it.is(unix.S_IFDIR) {
 		return nil
 	}
-	p, err := c.dst.Resolve(path.Join(target, it.rel), false, nil)
+	p, err := at.to.Resolve(path.Join(target, it.rel))
 	if err != nil {
 		return err
 	}
-	defer p.Close()
 	switch it.st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return c.dir(it, p)
 	case unix.S_IFREG:
-		return c.file(it, p)
+		return c.file(it, p, at.from)
 	case unix.S_IFLNK:
 		err = c.replace(p, func() error { return unix.Symlinkat(it.link, p.Dir, p.Base) })
 	case unix.S_IFIFO:
@@ -269,41 +286,34 @@ func (c *copier) replace(p *inroot.Place, create func() error) error {
 }
 
 // create makes a new file, in the place of what had the name.
-func (c *copier) create(p *inroot.Place) (*os.File, error) {
-	var fd int
-	err := c.replace(p, func() (err error) {
+func (c *copier) create(p *inroot.Place) (fd int, err error) {
+	err = c.replace(p, func() (err error) {
 		fd, err = unix.Openat(p.Dir, p.Base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), p.Path), nil
+	return fd, err
 }
 
-func (c *copier) file(it *item, p *inroot.Place) error {
+func (c *copier) file(it *item, p *inroot.Place, from *inroot.Cursor) error {
 	key := [2]uint64{uint64(it.st.Dev), it.st.Ino}
 	if it.st.Nlink > 1 {
 		if first, ok := c.links[key]; ok {
 			return c.link(first, p)
 		}
 	}
-	in, err := c.src.root.OpenFile(it.src, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	in, err := from.OpenFile(it.src, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
 	out, err := c.create(p)
 	if err != nil {
-		return err
+		return errors.Join(err, unix.Close(in))
 	}
-	err = copyData(out, in)
+	err = c.copyData(out, in, it.st.Size)
 	if err == nil && c.src.owners != nil {
-		err = copyXattrs(int(out.Fd()), int(in.Fd()))
+		err = copyXattrs(out, in)
 	}
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
+	err = errors.Join(err, unix.Close(out), unix.Close(in))
 	if err != nil {
 		return err
 	}
@@ -323,13 +333,50 @@ func (c *copier) link(first string, p *inroot.Place) error {
 	return c.replace(p, func() error { return unix.Linkat(q.Dir, q.Base, p.Dir, p.Base, 0) })
 }
 
-// copyData shares the file's blocks where the file system can, else copies.
-func copyData(out, in *os.File) error {
-	if unix.IoctlFileClone(int(out.Fd()), int(in.Fd())) == nil {
+// smallCopy is the size, in bytes, from which the kernel copies a file or
+// shares its blocks: asking it costs more than a read and a write of less.
+const smallCopy = 64 << 10
+
+func (c *copier) copyData(out, in int, size int64) error {
+	if size < smallCopy {
+		return c.copyBytes(out, in)
+	}
+	if unix.IoctlFileClone(out, in) == nil {
 		return nil
 	}
-	_, err := io.Copy(out, in) // copy_file_range(2) where possible
-	return err
+	for {
+		n, err := unix.CopyFileRange(in, nil, out, nil, 1<<30, 0)
+		switch {
+		case err == unix.EINTR:
+		case err != nil: // not between these file systems; what is left goes by hand
+			return c.copyBytes(out, in)
+		case n == 0:
+			return nil
+		}
+	}
+}
+
+// copyBytes copies what is left of a file.
+func (c *copier) copyBytes(out, in int) error {
+	if c.buf == nil {
+		c.buf = make([]byte, smallCopy)
+	}
+	for {
+		n, err := unix.Read(in, c.buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 || err != nil {
+			return err
+		}
+		for b := c.buf[:n]; len(b) > 0; {
+			m, err := unix.Write(out, b)
+			if err != nil && err != unix.EINTR {
+				return err
+			}
+			b = b[max(m, 0):]
+		}
+	}
 }
 
 // copyXattrs copies user.* attributes and file capabilities; overlay's own
@@ -390,10 +437,11 @@ func (c *copier) inline(f inlineFile, dest string, isDir bool) error {
 		return fmt.Errorf("destination %q: %w", dest, plain(err))
 	}
 	defer p.Close()
-	out, err := c.create(p)
+	fd, err := c.create(p)
 	if err != nil {
 		return fmt.Errorf("write %q: %w", "/"+target, err)
 	}
+	out := os.NewFile(uintptr(fd), target)
 	_, err = out.WriteString(f.Content)
 	if cerr := out.Close(); err == nil {
 		err = cerr

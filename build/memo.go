@@ -8,16 +8,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"virga/internal/inroot"
 )
 
 // fileID is what must be unchanged for a file's contents to be taken as
@@ -195,18 +197,7 @@ func (s *source) sums(ctx context.Context, items []item) ([]sum, error) {
 			missing = append(missing, i)
 		}
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.NumCPU())
-	for _, i := range missing {
-		g.Go(func() (err error) {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			out[i], err = s.hash(items[i].src)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	if err := s.hashAll(ctx, items, missing, out); err != nil {
 		return nil, err
 	}
 	if s.digests != nil {
@@ -217,17 +208,56 @@ func (s *source) sums(ctx context.Context, items []item) ([]sum, error) {
 	return out, nil
 }
 
-func (s *source) hash(name string) (sum, error) {
-	f, err := s.root.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+// hashAtOnce is how many files a processor takes at a time: neighbours, whose
+// directory is opened once.
+const hashAtOnce = 64
+
+// hashAll puts the digests of items[i] into out[i] for each i of which.
+func (s *source) hashAll(ctx context.Context, items []item, which []int, out []sum) error {
+	g, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		g.Go(func() error {
+			at := s.root.Cursor()
+			defer at.Close()
+			buf := make([]byte, smallCopy)
+			for {
+				from := int(next.Add(hashAtOnce)) - hashAtOnce
+				if from >= len(which) {
+					return nil
+				}
+				for _, i := range which[from:min(from+hashAtOnce, len(which))] {
+					if err := ctx.Err(); err != nil {
+						return err
+					}
+					if err := hash(at, items[i].src, buf, &out[i]); err != nil {
+						return fmt.Errorf("read %q: %w", items[i].src, plain(err))
+					}
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+func hash(at *inroot.Cursor, name string, buf []byte, out *sum) error {
+	fd, err := at.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
-		return sum{}, fmt.Errorf("read %q: %w", name, plain(err))
+		return err
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return sum{}, fmt.Errorf("read %q: %w", name, plain(err))
+	for {
+		n, err := unix.Read(fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 || err != nil {
+			h.Sum(out[:0])
+			return err
+		}
+		h.Write(buf[:n])
 	}
-	return sum(h.Sum(nil)), nil
 }
 
 // digest is the digest of what a copy of the matches depends on: names,

@@ -289,3 +289,54 @@ func (r *Root) stat(name string, follow bool) (unix.Stat_t, error) {
 func IsNotExist(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
 }
+
+// Cursor resolves many paths of one root, most of them in the directory of the
+// one before, whose handle it keeps. A directory it has entered must not be
+// replaced by another one meanwhile if that is to be seen. It is for one
+// goroutine. Close it.
+type Cursor struct {
+	root *Root
+	dir  string // as it was asked for, with a final slash; "" before the first
+	at   Place  // what was found there last
+}
+
+// Cursor returns one without a position.
+func (r *Root) Cursor() *Cursor { return &Cursor{root: r, at: Place{Dir: -1}} }
+
+// Resolve is Root's without following the last component or making
+// directories. The place is good until the next call; it is not to be closed.
+func (c *Cursor) Resolve(name string) (*Place, error) {
+	dir, base := path.Split(name)
+	if plain := base != "" && base != "." && base != ".."; plain && c.at.Dir >= 0 && dir == c.dir && strings.IndexByte(base, 0) < 0 {
+		c.at.Path = path.Join(c.at.Path[:len(c.at.Path)-len(c.at.Base)], base)
+		c.at.Base = base
+		return &c.at, nil
+	}
+	p, err := c.root.Resolve(name, false, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.Close()
+	c.dir, c.at = dir, *p
+	if base != p.Base { // "", "." or "..": no directory to go on in
+		c.dir = "\x00"
+	}
+	return &c.at, nil
+}
+
+// OpenFile opens a file as Resolve finds it: a link is an error (ELOOP).
+func (c *Cursor) OpenFile(name string, flags int) (fd int, err error) {
+	p, err := c.Resolve(name)
+	if err != nil {
+		return -1, err
+	}
+	return unix.Openat(p.Dir, p.Base, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+}
+
+// Close releases the handle.
+func (c *Cursor) Close() {
+	if c.at.Dir >= 0 {
+		unix.Close(c.at.Dir)
+		c.at.Dir = -1
+	}
+}

@@ -116,3 +116,49 @@ func TestNoLeak(t *testing.T) {
 		t.Errorf("%d open files before, %d after", before, after)
 	}
 }
+
+func TestCursor(t *testing.T) {
+	top, r := tree(t)
+	c := r.Cursor()
+	defer c.Close()
+	for _, tt := range []struct {
+		name, want string
+		err        error
+	}{
+		{"etc/passwd", "etc/passwd", nil}, {"etc/missing", "etc/missing", nil}, {"etc/passwd/x", "", unix.ENOTDIR},
+		{"abs/passwd", "etc/passwd", nil}, {"abs/group", "etc/group", nil}, {"abs/..", ".", nil}, {"abs/.", "etc", nil},
+		{"abs", "abs", nil}, {"up", "up", nil}, {"..", ".", nil}, {"etc", "etc", nil}, {"", ".", nil}, {"self/x", "", unix.ELOOP},
+		{"a/b/top/etc", "etc", nil}, {"a/b/top/secret", "secret", nil}, {"etc/a\x00b", "", unix.EINVAL}, {"nowhere/x", "", unix.ENOENT},
+		{"etc/group", "etc/group", nil}, {"etc/", "etc", nil}, {"etc/shadow", "etc/shadow", nil},
+	} {
+		p, err := c.Resolve(tt.name)
+		if !errors.Is(err, tt.err) {
+			t.Errorf("Resolve(%q): %v, want %v", tt.name, err, tt.err)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		var at, want unix.Stat_t
+		if err := errors.Join(unix.Fstat(p.Dir, &at), unix.Stat(filepath.Join(r.Name(), filepath.Dir(tt.want)), &want)); err != nil {
+			t.Fatal(err)
+		}
+		if p.Path != tt.want || at.Ino != want.Ino {
+			t.Errorf("Resolve(%q) = %+v in inode %d, want %q in inode %d", tt.name, *p, at.Ino, tt.want, want.Ino)
+		}
+	}
+	if fd, err := c.OpenFile("abs/passwd", unix.O_RDONLY); err != nil {
+		t.Error(err)
+	} else {
+		unix.Close(fd)
+	}
+	if _, err := c.OpenFile("a/rel", unix.O_RDONLY); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("a link is opened: %v", err)
+	}
+	if err := os.Symlink(filepath.Join(top, "secret"), filepath.Join(r.Name(), "etc/out")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.OpenFile("etc/out", unix.O_RDONLY); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("THIS IS A PATH ESCAPE: %v", err)
+	}
+}
