@@ -11,7 +11,7 @@ case $1 in
 demo) table="apt-get:apt dpkg-deb:dpkg setpriv:util-linux /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring" ;;
 bats)
     table="bats:bats /var/lib/dpkg/info/busybox-static.list:busybox-static docker-registry:docker-registry curl:curl jq:jq openssl:openssl zstd:zstd xz:xz-utils script:bsdutils
-        squashfuse:squashfuse mksquashfs:squashfs-tools sqfs2tar:squashfs-tools-ng skopeo:skopeo umoci:umoci podman:podman buildah:buildah getcap:libcap2-bin ch-run:charliecloud setpriv:util-linux setsid:util-linux pgrep:procps tmux:tmux apt-get:apt /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring"
+        squashfuse:squashfuse mksquashfs:squashfs-tools sqfs2tar:squashfs-tools-ng skopeo:skopeo umoci:umoci podman:podman buildah:buildah getcap:libcap2-bin ch-run:charliecloud setpriv:util-linux setsid:util-linux pgrep:procps tmux:tmux zsh:zsh fish:fish apt-get:apt /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring"
     ;;
 *)
     echo "usage: need.sh demo|bats" >&2

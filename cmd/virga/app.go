@@ -13,6 +13,9 @@ import (
 func run(ctx context.Context, env *environment, args []string) int {
 	env.log = slog.New(newLineHandler(env.stderr, slog.LevelInfo, env.getenv("CH_LOG_FESTOON") != ""))
 	app := newApp(env)
+	if len(args) > 1 && args[1] == completeCommand {
+		return exitCode(runComplete(ctx, env, app, args[2:]))
+	}
 	defer env.closeLog()
 	in, err := normalize(app, args)
 	switch {

@@ -61,6 +61,7 @@ type option struct {
 	arity   arity
 	implied string
 	values  []string // all that there are; nil: no limit
+	flag    cli.Flag
 }
 
 type optionTable map[string]option
@@ -70,7 +71,7 @@ func newOptionTable(flags []cli.Flag) optionTable {
 	for _, f := range flags {
 		a, implied := flagArity(f)
 		for _, name := range f.Names() {
-			t[name] = option{name: f.Names()[0], arity: a, implied: implied, values: flagValues(f)}
+			t[name] = option{name: f.Names()[0], arity: a, implied: implied, values: flagValues(f), flag: f}
 		}
 	}
 	return t
@@ -91,6 +92,7 @@ type normalizer struct {
 	global  optionTable
 	own     optionTable // of the command
 	early   []earlyOption
+	pending *option // its value would come next, where the line ends
 
 	globals, options, arguments []string
 }
@@ -216,7 +218,7 @@ func (n *normalizer) long(a string) error {
 		value = o.implied
 	case !attached:
 		var err error
-		if value, err = n.following(shown); err != nil {
+		if value, err = n.following(shown, o); err != nil {
 			return err
 		}
 	}
@@ -238,7 +240,7 @@ func (n *normalizer) short(a string) error {
 			value, i = a[i+1:], len(a)
 		case o.arity == needsValue:
 			var err error
-			if value, err = n.following(shown); err != nil {
+			if value, err = n.following(shown, o); err != nil {
 				return err
 			}
 		case o.arity == optionalValue:
@@ -252,8 +254,9 @@ func (n *normalizer) short(a string) error {
 }
 
 // following takes the next word as the value of an option.
-func (n *normalizer) following(shown string) (string, error) {
+func (n *normalizer) following(shown string, o option) (string, error) {
 	if len(n.rest) == 0 {
+		n.pending = &o
 		return "", usagef("option %s needs a value", shown)
 	}
 	v := n.rest[0]

@@ -147,6 +147,33 @@ ended() {
     done
 }
 
+# --- terminals ---------------------------------------------------------------
+
+# T is tmux with a server of this test's own.
+T="tmux -L virga-${BATS_TEST_NUMBER-}-$$ -f /dev/null"
+
+# terminal COLUMNS ROWS COMMAND runs it in a terminal. A file with such a test
+# has teardown() { terminal_end; }.
+terminal() {
+    $T new-session -d -x "$1" -y "$2" "env PS1='$ ' LANG=C.UTF-8 sh"
+    $T send-keys "clear; $3; echo ended=\$?" Enter
+}
+
+terminal_end() { $T kill-server 2>/dev/null || true; }
+
+# screen TEXT... waits until the terminal shows all of them, and leaves what it
+# shows in $screen.
+screen() {
+    local text n
+    for ((n = 0; n < 300; n++)); do
+        screen=$($T capture-pane -J -p -S - | sed 's/ *$//')
+        for text; do [[ $screen == *"$text"* ]] || { sleep 0.1; continue 2; }; done
+        return 0
+    done
+    printf 'the terminal never showed: %s\n%s\n' "$*" "$screen"
+    return 1
+}
+
 # --- images ------------------------------------------------------------------
 
 # tiny imports the suite's small image as "tiny".

@@ -4,28 +4,8 @@ load common
 setup() {
     common_setup
     tiny
-    T="tmux -L virga-$BATS_TEST_NUMBER-$$ -f /dev/null"
 }
-teardown() { $T kill-server 2>/dev/null || true; }
-
-# terminal COLUMNS ROWS COMMAND runs it in a terminal.
-terminal() {
-    $T new-session -d -x "$1" -y "$2" "env PS1='$ ' LANG=C.UTF-8 sh"
-    $T send-keys "clear; $3; echo ended=\$?" Enter
-}
-
-# screen TEXT... waits until the terminal shows all of them, and leaves what it
-# shows in $screen.
-screen() {
-    local text n
-    for ((n = 0; n < 300; n++)); do
-        screen=$($T capture-pane -J -p -S - | sed 's/ *$//')
-        for text; do [[ $screen == *"$text"* ]] || { sleep 0.1; continue 2; }; done
-        return 0
-    done
-    printf 'the terminal never showed: %s\n%s\n' "$*" "$screen"
-    return 1
-}
+teardown() { terminal_end; }
 
 # gated is a Dockerfile whose RUN waits for the file go in the context's mount.
 gated() {

@@ -57,16 +57,6 @@ setup() { common_setup; }
     prints "$PWD/a"
 }
 
-@test "completion scripts are accepted by their shells" {
-    for shell in bash zsh fish; do
-        virga_run 0 completion $shell
-        printf '%s\n' "$output" >"script.$shell"
-    done
-    bash -n script.bash
-    virga_run 2 completion tcsh
-    fails 'no shell "tcsh"'
-}
-
 @test "the log file gets what standard error gets, with times" {
     virga_run 1 --log-file log inspect nothing
     grep -E '^20[0-9-]+T[^ ]+ [0-9]+ virga: error: ' log
