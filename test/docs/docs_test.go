@@ -7,6 +7,7 @@ package docs
 import (
 	"bytes"
 	"context"
+	"embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,12 +19,19 @@ import (
 	"time"
 )
 
+// standIns are the programs of a cluster that a test machine lacks. Each says
+// what it does instead.
+//
+//go:embed stand-ins
+var standIns embed.FS
+
 // host is what the pages run on.
 type host struct {
-	virga   string // the binary
-	open    string // a registry for everybody, host:port
-	private string // one that wants the user ada
-	gateway *gateway
+	virga    string // the binary
+	open     string // a registry for everybody, host:port
+	private  string // one that wants the user ada
+	gateway  *gateway
+	programs string // a directory of the stand-ins
 }
 
 func newHost(t *testing.T) *host {
@@ -36,6 +44,20 @@ func newHost(t *testing.T) *host {
 		h.open:    {"index.docker.io", "registry-1.docker.io", "docker.io"},
 		h.private: {"registry.example.org"},
 	})
+	h.programs = t.TempDir()
+	list, err := standIns.ReadDir("stand-ins")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		b, err := standIns.ReadFile("stand-ins/" + f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(h.programs, f.Name()), b, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return h
 }
 
@@ -83,12 +105,19 @@ const mark = "\x1e"
 func (h *host) runPage(t *testing.T, name, home string, list []block) {
 	// What is in storage may not be writable.
 	t.Cleanup(func() { _ = exec.Command(h.virga, "--storage", filepath.Join(home, ".storage"), "reset").Run() })
+	// What the pages call a proxy and a scratch file system is ours.
+	scratch := filepath.Join(home, "scratch")
+	if err := os.MkdirAll(filepath.Join(scratch, os.Getenv("USER")), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ours := strings.NewReplacer("proxy.example.org:3128", h.gateway.address(), "/scratch/", scratch+"/")
+	theirs := strings.NewReplacer(h.gateway.address(), "proxy.example.org:3128", scratch+"/", "/scratch/")
 	var script strings.Builder
 	for i, b := range list {
 		if b.lang != "sh" {
 			continue
 		}
-		text := strings.ReplaceAll(b.text, "proxy.example.org:3128", h.gateway.address())
+		text := ours.Replace(b.text)
 		fmt.Fprintf(&script, "printf '%s%d\\n'\n", mark, i)
 		if b.fails {
 			fmt.Fprintf(&script, "set +e\n(set -e\n%s)\n[ $? -ne 0 ] || { echo 'this does not fail'; exit 1; }\nset -e\n", text)
@@ -100,7 +129,7 @@ func (h *host) runPage(t *testing.T, name, home string, list []block) {
 	if err := os.WriteFile(file, []byte("set -e\n"+script.String()+"printf '"+mark+"end\\n'\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, "bash", file)
@@ -121,7 +150,7 @@ func (h *host) runPage(t *testing.T, name, home string, list []block) {
 			t.Fatalf("%s: %q: %v", name, n, err)
 		}
 		at = fmt.Sprintf("%s:%d", name, list[i].line)
-		text = strings.ReplaceAll(text, h.gateway.address(), "proxy.example.org:3128")
+		text = theirs.Replace(text)
 		if i+1 < len(list) && list[i+1].lang == "text" {
 			if line, lacks := missing(text, list[i+1].text); lacks && err == nil {
 				t.Errorf("%s: not printed: %s\n%s", at, line, text)
@@ -155,7 +184,7 @@ func (h *host) environment(t *testing.T, page, home string) []string {
 	}
 	env := []string{
 		"HOME=" + home, "USER=" + os.Getenv("USER"), "LANG=C.UTF-8", "VIRGA_STORAGE=" + filepath.Join(home, ".storage"),
-		"PATH=" + filepath.Dir(h.virga) + ":" + os.Getenv("PATH"),
+		"PATH=" + h.programs + ":" + filepath.Dir(h.virga) + ":" + os.Getenv("PATH"),
 		"SSL_CERT_FILE=" + certs, "SSL_CERT_DIR=" + filepath.Join(home, "none"), "https_proxy=http://" + h.gateway.address(),
 	}
 	for _, name := range []string{"http_proxy", "HTTP_PROXY", "TMPDIR"} {
