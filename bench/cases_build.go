@@ -77,14 +77,15 @@ func scienceCases() []benchCase {
 
 func copyCases() []benchCase {
 	const tree = "mkdir -p $W/copy$1; $BENCH tree $W/copy$1/data $FILES 50000000; printf 'FROM %s/bench/base\\nCOPY data /data\\n' $REG >$W/copy$1/Dockerfile"
-	fresh := "rm -rf $W/copy; set -- ''\n" + tree + "\necho $ROUND >$W/copy/data/round"
+	// Each round has a tree of its own: nothing is deleted just before.
+	fresh := "set -- c$ROUND\n[ -d $W/copyc$ROUND ] || { " + tree + "; echo $ROUND >$W/copyc$ROUND/data/round; }"
 	same := "set -- w\n[ -d $W/copyw ] || { " + tree + "; }"
 	one := builders("base", same, "-t copyw $W/copyw", true)
 	for i := range one {
 		one[i].prepare = "echo $ROUND >$W/copyw/data/round"
 	}
 	return []benchCase{
-		{name: "copy/cold", title: "COPY of $FILES new files, 50 MB", tools: builders("base", fresh, "-t copy $W/copy", false)},
+		{name: "copy/cold", title: "COPY of $FILES new files, 50 MB", tools: builders("base", fresh, "-t copy $W/copyc$ROUND", false)},
 		{name: "copy/unchanged", title: "The same COPY of $FILES files, nothing changed", tools: builders("base", same, "-t copyw $W/copyw", true)},
 		{name: "copy/one", title: "The same COPY of $FILES files, one of them changed", tools: one},
 	}

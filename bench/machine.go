@@ -32,8 +32,8 @@ func thisMachine(dir string) machine {
 	var kb int64
 	fmt.Sscan(field("/proc/meminfo", "MemTotal"), &kb) // 0 is "not known"
 	m.Memory = kb << 10
-	if out, err := exec.Command("stat", "-f", "-c", "%T", dir).Output(); err == nil {
-		m.Files = strings.TrimSpace(string(out))
+	if out, err := exec.Command("findmnt", "-n", "-o", "FSTYPE,OPTIONS", "-T", dir).Output(); err == nil {
+		m.Files = strings.Join(strings.Fields(string(out)), " ")
 	}
 	return m
 }

@@ -2,6 +2,7 @@ package fakeroot
 
 import (
 	"bytes"
+	"context"
 	"path"
 	"strings"
 
@@ -31,7 +32,11 @@ func (w *worker) exec(t target) reply {
 	if n != id {
 		w.become(n)
 	}
-	w.s.stack.tag(w, n.watched(names, &w.s.records.maker))
+	watched := n.watched(names, &w.s.records.maker)
+	w.s.stack.tag(w, watched)
+	if w.s.log.Enabled(context.Background(), levelTrace) {
+		w.s.log.Log(context.Background(), levelTrace, "program", "pid", w.req.pid, "names", names, "watched", watched)
+	}
 	return leave
 }
 

@@ -31,6 +31,8 @@ const careless = " dpkg dpkg-deb dpkg-split dpkg-query dpkg-trigger dpkg-divert 
 	" apt-extracttemplates apt-key http https gpgv store" +
 	" python3* python2* python" +
 	" ldconfig ldconfig.real update-alternatives py3compile py3clean" +
+	" dpkg-preconfigure dpkg-maintscript-helper dpkg-statoverride update-rc.d invoke-rc.d runlevel systemctl update-xmlcatalog" +
+	" pam_getenv ln readlink mkdir touch" +
 	" mandb deb-systemd-helper deb-systemd-invoke frontend debconf-escape xz gzip zstd bzip2" +
 	" update-mime-database update-desktop-database gtk-update-icon-cache" +
 	" fc-cache glib-compile-schemas install-info rehash c_rehash openssl update-ca-certificates "
@@ -40,7 +42,7 @@ const careless = " dpkg dpkg-deb dpkg-split dpkg-query dpkg-trigger dpkg-divert 
 const careful = " useradd usermod userdel groupadd groupmod groupdel gpasswd chpasswd chgpasswd passwd chage chsh chfn newusers pwconv pwunconv" +
 	" grpconv grpunconv vipw vigr adduser deluser addgroup delgroup login su sudo visudo runuser setpriv gosu su-exec" +
 	" doas chroot install cp mv stat ls dir vdir find tar bsdtar cpio pax rsync unzip rpm rpm2cpio" +
-	" dpkg-statoverride getfacl setfacl getfattr setfattr getcap setcap systemd-* systemctl journalctl bootctl ssh-keygen sshd ssh" +
+	" getfacl setfacl getfattr setfattr getcap setcap systemd-* journalctl bootctl ssh-keygen sshd ssh" +
 	" initdb pg_* postgres mariadbd mysqld mariadb-install-db namei crontab cron sendmail" +
 	" logrotate git busybox mksquashfs mkisofs genisoimage fakeroot umoci buildah skopeo podman "
 
