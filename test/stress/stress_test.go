@@ -156,21 +156,18 @@ func (w *worker) step(n int) {
 		return
 	}
 	killed := make(chan bool, 1)
+	timer := time.AfterFunc(time.Hour, func() { killed <- syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) == nil })
 	if w.random.IntN(killOneIn) == 0 {
-		after := time.Duration(w.random.IntN(150)) * time.Millisecond
-		timer := time.AfterFunc(after, func() { killed <- syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) == nil })
-		defer timer.Stop()
+		timer.Reset(time.Duration(w.random.IntN(150)) * time.Millisecond)
 	}
 	err := cmd.Wait()
-	select {
-	case <-killed:
+	if !timer.Stop() && <-killed {
 		w.mu.Lock()
 		w.kills++
 		w.mu.Unlock()
 		if err != nil {
 			return
 		}
-	default:
 	}
 	switch text := stderr.String(); {
 	case err == nil && keep != "":
