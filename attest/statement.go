@@ -6,8 +6,12 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// StatementType is the type of the statements that are written.
-const StatementType = "https://in-toto.io/Statement/v0.1"
+// StatementType is the type of the statements that Collect makes, StatementV1
+// that of later ones, which differ in nothing that is used here.
+const (
+	StatementType = "https://in-toto.io/Statement/v0.1"
+	StatementV1   = "https://in-toto.io/Statement/v1"
+)
 
 // DigestSet names a thing by its digests: algorithm to lower-case hexadecimal
 // digits (in-toto, spec/v1/digest_set.md).

@@ -14,6 +14,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"virga/attest"
 	"virga/fakeroot"
 	"virga/image"
 	"virga/internal/inroot"
@@ -86,7 +87,9 @@ type Options struct {
 	// Qualify completes the name of an image that is not in storage and says
 	// no registry; nil: it is Docker Hub's.
 	Qualify func(name string) (string, error)
-	Report  Reporter // nil: nobody
+	// Provenance, unless nil, has it kept with the image how that was made.
+	Provenance *Provenance
+	Report     Reporter // nil: nobody
 	// Stdin is what RUN reads; nil: nothing. It is for an interactive session.
 	Stdin *os.File
 	// Output is where what a step's commands print goes; nil: nowhere.
@@ -148,6 +151,7 @@ type builder struct {
 	work   *storage.Work
 	scope  *scope
 	graph  *graph
+	start  time.Time
 	from   []string // expanded image names of the stages
 	stages []*stage
 	ctxSrc *source // the context, opened on first use
@@ -161,6 +165,8 @@ type builder struct {
 	roots   []*inroot.Root             // closed at the end
 	runs    int
 	steps   int
+	read    []attest.Resource  // what was read from outside, for the provenance
+	dirs    map[string]*source // the directories of --build-context that were read
 
 	fetching sync.Mutex // one at a time: chains share trees
 
@@ -184,8 +190,9 @@ func newBuilder(ctx context.Context, store *storage.Store, bases Bases, f *parse
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &builder{Options: o, store: store, bases: bases, file: f, log: o.Log, tokens: make(chan struct{}, o.Jobs),
+	b := &builder{dirs: map[string]*source{}, Options: o, store: store, bases: bases, file: f, log: o.Log, tokens: make(chan struct{}, o.Jobs),
 		distant: map[storage.TreeID]*distant{}, aliases: map[string][]storage.State{}}
+	b.start = b.now()
 	if err := b.plan(); err != nil {
 		return nil, err
 	}

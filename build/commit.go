@@ -50,6 +50,9 @@ func (b *builder) commit(ctx context.Context, s *stage) (*storage.Image, error) 
 	if img.ID, err = b.store.AddBlob(ctx, raw); err != nil {
 		return nil, err
 	}
+	if img.Provenance, err = b.provenance(ctx); err != nil {
+		return nil, err
+	}
 	if err := b.store.Sync(ctx); err != nil {
 		return nil, err
 	}

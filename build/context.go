@@ -25,7 +25,10 @@ type Context struct {
 	// Dockerfile is what came instead of a context on standard input; nil if
 	// the Dockerfile is to be looked for.
 	Dockerfile []byte
-	work       *storage.Work
+	// Address is where the context was fetched from, and Commit the one of its
+	// git repository; "" for others.
+	Address, Commit string
+	work            *storage.Work
 }
 
 // Close removes what was fetched for the context.
@@ -151,12 +154,13 @@ func (c *Context) fetch(ctx context.Context, store *storage.Store, arg string) e
 			}
 		}
 	}
+	c.Address = arg
 	if isGit(arg) {
-		c.Root, err = cloneGit(ctx, dir, arg, true)
+		c.Root, c.Commit, err = cloneGit(ctx, dir, arg, true)
 		return err
 	}
 	file := filepath.Join(c.work.Path(), "download")
-	if err := fetchFile(ctx, arg, file, ""); err != nil {
+	if _, err := fetchFile(ctx, arg, file, ""); err != nil {
 		return err
 	}
 	f, err := os.Open(file)

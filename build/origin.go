@@ -37,7 +37,7 @@ func (s *stage) origin(ctx context.Context, from string) (*origin, error) {
 		return &origin{b: s.b, src: src}, err
 	}
 	if n, ok := s.b.Named[from]; ok && n.Root != nil {
-		return &origin{b: s.b, src: &source{root: n.Root}}, nil
+		return &origin{b: s.b, src: s.b.directory(from, n.Root)}, nil
 	}
 	if n, ok := s.b.graph.byName(from, s.num, true); ok && !s.b.named(from) {
 		other := s.b.stages[n]
@@ -155,6 +155,16 @@ func (b *builder) context() (*source, error) {
 	return b.ctxSrc, nil
 }
 
+// directory is a --build-context as a source.
+func (b *builder) directory(name string, root *inroot.Root) *source {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dirs[name] == nil {
+		b.dirs[name] = &source{root: root}
+	}
+	return b.dirs[name]
+}
+
 // base finds or pulls the image that FROM or --from names.
 func (b *builder) base(ctx context.Context, name, platform string) (*storage.Image, error) {
 	if n, ok := b.Named[name]; ok {
@@ -176,7 +186,11 @@ func (b *builder) base(ctx context.Context, name, platform string) (*storage.Ima
 	if b.DryRun {
 		return b.store.Image(ref)
 	}
-	return b.bases.Base(ctx, ref, want)
+	img, err := b.bases.Base(ctx, ref, want)
+	if err == nil {
+		b.usedImage(ref, img)
+	}
+	return img, err
 }
 
 // reference reads the name of an image: of one in storage if there is such a

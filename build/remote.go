@@ -17,6 +17,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"virga/attest"
 	"virga/internal/inroot"
 )
 
@@ -36,7 +37,8 @@ func (b *builder) download(ctx context.Context, address, checksum string) (*sour
 	if err != nil {
 		return nil, "", err
 	}
-	if err := fetchFile(ctx, address, filepath.Join(dir, name), checksum); err != nil {
+	got, err := fetchFile(ctx, address, filepath.Join(dir, name), checksum)
+	if err != nil {
 		return nil, "", fmt.Errorf("fetch %q: %w", address, err)
 	}
 	root, err := inroot.Open(dir)
@@ -44,6 +46,7 @@ func (b *builder) download(ctx context.Context, address, checksum string) (*sour
 		return nil, "", err
 	}
 	b.keep(root)
+	b.dependency(attest.Resource{Name: "file", URI: attest.WithoutUser(address), Digest: attest.Digests(got)})
 	return &source{root: root}, escapeWild(name), nil
 }
 
@@ -53,29 +56,30 @@ func escapeWild(name string) string {
 }
 
 // fetchFile writes what an http(s) address gives to a new file, whose
-// modification time becomes what the server says, else the epoch.
-func fetchFile(ctx context.Context, address, file, checksum string) (err error) {
+// modification time becomes what the server says, else the epoch. It returns
+// the file's digest.
+func fetchFile(ctx context.Context, address, file, checksum string) (got digest.Digest, err error) {
 	var want digest.Digest
 	if checksum != "" {
 		if want, err = digest.Parse(checksum); err != nil {
-			return fmt.Errorf("--checksum=%s: %w", checksum, err)
+			return "", fmt.Errorf("--checksum=%s: %w", checksum, err)
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return errors.Unwrap(err) // the address is named by the caller
+		return "", errors.Unwrap(err) // the address is named by the caller
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answers %s", resp.Status)
+		return "", fmt.Errorf("the server answers %s", resp.Status)
 	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return "", err
 	}
 	h := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, h), resp.Body)
@@ -83,18 +87,18 @@ func fetchFile(ctx context.Context, address, file, checksum string) (err error) 
 		err = cerr
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	if resp.ContentLength >= 0 && n != resp.ContentLength {
-		return io.ErrUnexpectedEOF
+		return "", io.ErrUnexpectedEOF
 	}
-	if got := digest.NewDigest(digest.SHA256, h); want != "" && got != want {
-		return fmt.Errorf("checksum %s, want %s", got, want)
+	if got = digest.NewDigest(digest.SHA256, h); want != "" && got != want {
+		return "", fmt.Errorf("checksum %s, want %s", got, want)
 	}
 	if t, err := http.ParseTime(resp.Header.Get("Last-Modified")); err == nil {
-		return os.Chtimes(file, time.Time{}, t)
+		return got, os.Chtimes(file, time.Time{}, t)
 	}
-	return os.Chtimes(file, time.Time{}, time.Unix(0, 0))
+	return got, os.Chtimes(file, time.Time{}, time.Unix(0, 0))
 }
 
 // clone checks a repository out for ADD.
@@ -103,25 +107,26 @@ func (b *builder) clone(ctx context.Context, address string, keepGitDir bool) (*
 	if err != nil {
 		return nil, err
 	}
-	root, err := cloneGit(ctx, dir, address, keepGitDir)
+	root, commit, err := cloneGit(ctx, dir, address, keepGitDir)
 	if err != nil {
 		return nil, err
 	}
 	b.keep(root)
+	b.dependency(attest.Resource{Name: "repository", URI: attest.WithoutUser(address), Digest: attest.DigestSet{"gitCommit": commit}})
 	return &source{root: root}, nil
 }
 
 // cloneGit checks a repository out into dir, an empty directory, and opens it:
-// ADDRESS[#REF[:SUBDIR]].
-func cloneGit(ctx context.Context, dir, address string, keepGitDir bool) (*inroot.Root, error) {
+// ADDRESS[#REF[:SUBDIR]]. It returns the commit, too.
+func cloneGit(ctx context.Context, dir, address string, keepGitDir bool) (_ *inroot.Root, commit string, err error) {
 	repo, frag, _ := strings.Cut(address, "#")
 	ref, sub, _ := strings.Cut(frag, ":")
 	if strings.HasPrefix(ref, "-") || strings.HasPrefix(repo, "-") {
-		return nil, fmt.Errorf("git repository %q: bad reference", address)
+		return nil, "", fmt.Errorf("git repository %q: bad reference", address)
 	}
 	git, err := exec.LookPath("git")
 	if err != nil {
-		return nil, fmt.Errorf("git repository %q: git is not installed on this host", address)
+		return nil, "", fmt.Errorf("git repository %q: git is not installed on this host", address)
 	}
 	if ref == "" {
 		ref = "HEAD"
@@ -135,7 +140,7 @@ func cloneGit(ctx context.Context, dir, address string, keepGitDir bool) (*inroo
 		return nil
 	}
 	if err := run("init", "-q"); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	err = run("fetch", "-q", "--depth=1", "--", repo, ref)
 	if err != nil && ctx.Err() == nil { // some servers cannot give a part of the history
@@ -145,24 +150,30 @@ func cloneGit(ctx context.Context, dir, address string, keepGitDir bool) (*inroo
 		err = run("checkout", "-q", "FETCH_HEAD")
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
+	b, err := os.ReadFile(filepath.Join(dir, ".git/HEAD")) // detached: the commit itself
+	if err != nil {
+		return nil, "", err
+	}
+	commit = strings.TrimSpace(string(b))
 	if !keepGitDir {
 		if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	root, err := inroot.Open(dir)
 	if err != nil || sub == "" {
-		return root, err
+		return root, commit, err
 	}
 	defer root.Close()
 	p, err := root.Resolve(sub+"/", true, nil)
 	if err != nil {
-		return nil, fmt.Errorf("git repository %q: directory %q: %w", address, sub, plain(err))
+		return nil, "", fmt.Errorf("git repository %q: directory %q: %w", address, sub, plain(err))
 	}
 	defer p.Close()
-	return inroot.Open(filepath.Join(dir, p.Path))
+	root, err = inroot.Open(filepath.Join(dir, p.Path))
+	return root, commit, err
 }
 
 // keep closes root at the end of the build.

@@ -188,7 +188,10 @@ func (f *imageFile) digest(ctx context.Context) (attest.DigestSet, error) {
 		return attest.Digests(f.sum), nil
 	}
 	d, err := digest.SHA256.FromReader(&cancelable{ctx, io.NewSectionReader(f.tar, 0, f.was.Size())})
-	return attest.Digests(d), err
+	if err != nil {
+		return nil, err
+	}
+	return attest.Digests(d), nil
 }
 
 // unchanged compares the file with what it was when it was opened. ctime

@@ -565,3 +565,21 @@ func largeImage(t *testing.T, c layer.Compression, size int64, config, list []by
 	}
 	return f.Name()
 }
+
+// A digest that is interrupted is an error, not a digest.
+func TestAttestDigestInterrupted(t *testing.T) {
+	f, err := os.Open(writeFile(t, []byte("some bytes")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d, err := (&imageFile{tar: f, was: fi}).digest(ctx); err == nil || d != nil {
+		t.Errorf("digest %v, error %v", d, err)
+	}
+}

@@ -42,9 +42,9 @@ type PushOptions struct {
 
 // Pushed says what Push did.
 type Pushed struct {
-	Digest                      digest.Digest // of the manifest, as the registry confirmed it
-	Uploaded, Mounted, Existing int           // blobs, the configuration included
-	Bytes                       int64         // uploaded
+	Descriptor                        // of the manifest, its digest as the registry confirmed it
+	Uploaded, Mounted, Existing int   // blobs, the configuration included
+	Bytes                       int64 // uploaded
 }
 
 // Push uploads the blobs that the registry lacks, several at once, then the
@@ -95,6 +95,7 @@ func (p *Pusher) Finish(ctx context.Context, img Image) (*Pushed, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	p.p.done.Size, p.p.done.MediaType = int64(len(img.Manifest)), img.MediaType
 	p.p.done.Digest, err = p.p.repo.putManifest(ctx, p.p.to, img.MediaType, img.Manifest)
 	return &p.p.done, err
 }

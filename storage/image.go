@@ -23,6 +23,7 @@ type Image struct {
 	ID          digest.Digest  `json:"id"`                    // of the configuration, a blob
 	Digest      digest.Digest  `json:"digest,omitempty"`      // of the manifest, a blob, when it was pulled or packed
 	IndexDigest digest.Digest  `json:"indexDigest,omitempty"` // of the index it was pulled by
+	Provenance  digest.Digest  `json:"provenance,omitempty"`  // of how it was built, a blob, if that was kept
 	Chain       []TreeID       `json:"chain"`                 // bottom first
 	Flat        TreeID         `json:"flat,omitempty"`        // the whole as one tree, besides Chain
 	Platform    image.Platform `json:"platform"`
@@ -45,6 +46,15 @@ func (img *Image) trees() []TreeID {
 
 // blobs returns the blobs that the record names.
 func (img *Image) blobs() []digest.Digest {
+	all := img.digests()
+	if img.Provenance != "" {
+		all = append(all, img.Provenance)
+	}
+	return all
+}
+
+// digests are those by which the image is known.
+func (img *Image) digests() []digest.Digest {
 	return slices.DeleteFunc([]digest.Digest{img.ID, img.Digest, img.IndexDigest}, func(d digest.Digest) bool { return d == "" })
 }
 
@@ -119,7 +129,7 @@ func (s *Store) pinImageBlobs(ctx context.Context, img *Image) error {
 	}
 	if errors.Is(err, ErrNotFound) && img.Digest != "" {
 		img.Digest, img.IndexDigest = "", ""
-		err = s.PinBlobs(ctx, img.ID)
+		err = s.PinBlobs(ctx, img.blobs()...)
 	}
 	return err
 }
@@ -167,7 +177,7 @@ func (s *Store) putImage(ref image.Reference, img Image) error {
 
 // sameImage reports whether two records differ only in when they were stored.
 func sameImage(a, b *Image) bool {
-	return a.Ref == b.Ref && a.ID == b.ID && a.Digest == b.Digest && a.IndexDigest == b.IndexDigest &&
+	return a.Ref == b.Ref && a.ID == b.ID && a.Digest == b.Digest && a.IndexDigest == b.IndexDigest && a.Provenance == b.Provenance &&
 		slices.Equal(a.Chain, b.Chain) && a.Flat == b.Flat && a.Platform.String() == b.Platform.String() &&
 		a.Created.Equal(b.Created) && a.Size == b.Size
 }

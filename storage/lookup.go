@@ -60,7 +60,7 @@ func lookup(all []Image, query string) ([]Image, error) {
 	}
 	if prefix, ok := hexPrefix(query); ok {
 		found := filter(all, func(img *Image) bool {
-			return slices.ContainsFunc(img.blobs(), func(d digest.Digest) bool {
+			return slices.ContainsFunc(img.digests(), func(d digest.Digest) bool {
 				return strings.HasPrefix(d.Encoded(), prefix)
 			})
 		})
@@ -75,7 +75,7 @@ func lookup(all []Image, query string) ([]Image, error) {
 // tag beside a digest says nothing.
 func hasDigest(img *Image, ref image.Reference) bool {
 	have, err := img.Reference()
-	return err == nil && have.Name() == ref.Name() && slices.Contains(img.blobs(), ref.Digest)
+	return err == nil && have.Name() == ref.Name() && slices.Contains(img.digests(), ref.Digest)
 }
 
 // one returns found if all of it is one image.

@@ -21,6 +21,7 @@ import (
 // buildInput is the Dockerfile and the context of a build.
 type buildInput struct {
 	file     *parser.File
+	text     []byte // of the Dockerfile
 	context  *build.Context
 	relative string // the Dockerfile's path below the context, "" if it is elsewhere
 	named    map[string]build.NamedContext
@@ -51,6 +52,7 @@ func openBuild(ctx context.Context, env *environment, store *storage.Store, o bu
 	}
 	name, text, err := in.read(env, o, arg)
 	if err == nil {
+		in.text = text
 		in.file, err = parser.Parse(name, text)
 	}
 	if err == nil {
@@ -61,6 +63,18 @@ func openBuild(ctx context.Context, env *environment, store *storage.Store, o bu
 		return nil, err
 	}
 	return in, nil
+}
+
+// provenance is what a record of the build says about its input. The place of
+// a local Dockerfile is not told, but its name.
+func (in *buildInput) provenance() *build.Provenance {
+	p := &build.Provenance{
+		Version: programVersion(), Dockerfile: in.text, DockerfileName: in.relative, Context: in.context.Address, Commit: in.context.Commit,
+	}
+	if p.DockerfileName == "" {
+		p.DockerfileName = filepath.Base(in.file.Name)
+	}
+	return p
 }
 
 // openNamed opens --build-context: NAME=DIR, else NAME=IMAGE, which may be

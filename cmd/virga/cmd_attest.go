@@ -17,6 +17,7 @@ import (
 // attestOptions is what the options of attest mean.
 type attestOptions struct {
 	what    place
+	built   bool   // --type provenance
 	output  string // absolute; "" is standard output
 	signKey string // as given
 	step    string
@@ -24,19 +25,21 @@ type attestOptions struct {
 }
 
 // attestTypes are the attestations that can be made.
-var attestTypes = []string{"oci"}
+var attestTypes = []string{"oci", "provenance"}
 
 func attestCommand(env *environment) *cli.Command {
 	return &cli.Command{
 		Name:      "attest",
-		Usage:     "attest what an image file holds",
+		Usage:     "attest what an image holds, or how it was built",
 		ArgsUsage: "FILE|REF",
 		Description: `Reads every layer, compares it with the configuration, and prints an in-toto
 statement of what was found: the oci attestation, of aflock's cilock, of each
-image. With --sign-key it is in a signed envelope. FILE is what load reads; of
-REF, an image in storage, it is about what save --format oci writes.`,
+image. FILE is what load reads; of REF, an image in storage, it is about what
+save --format oci writes. --type provenance prints instead how REF was built,
+which build --attest has kept. With --sign-key the statement is in a signed
+envelope.`,
 		Flags: []cli.Flag{
-			&choiceFlag{&cli.StringFlag{Name: "type", Value: "oci", Usage: "attest `WHAT`: oci"}, attestTypes},
+			&choiceFlag{&cli.StringFlag{Name: "type", Value: "oci", Usage: "attest `WHAT`: oci or provenance"}, attestTypes},
 			&cli.StringFlag{Name: "sign-key", Usage: "sign with the private key `FILE`; $COSIGN_PASSWORD opens it"},
 			&cli.StringFlag{Name: "step", Value: "attest", Usage: "call the collection `NAME`"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: standard output)"},
@@ -53,6 +56,12 @@ REF, an image in storage, it is about what save --format oci writes.`,
 			}
 			if f := c.String("output"); f != "" && f != "-" {
 				o.output = env.abs(f)
+			}
+			o.built = c.String("type") == "provenance"
+			for _, name := range []string{"step", "image"} {
+				if o.built && c.IsSet(name) {
+					return usagef("attest: --%s is for --type oci", name)
+				}
 			}
 			var err error
 			if o.image, err = intOption(c, "image", 1, 0); err != nil {
@@ -84,6 +93,13 @@ func runAttest(ctx context.Context, env *environment, o attestOptions) error {
 // statement is about the image in storage, if there is one of that name, else
 // about the file.
 func (o *attestOptions) statement(ctx context.Context, env *environment, store *storage.Store, x *exchange.Exchange) (*attest.Statement, error) {
+	if o.built {
+		images, err := findNamed(store, []string{o.what.text})
+		if err != nil {
+			return nil, err
+		}
+		return x.AttestBuilt(ctx, images[0])
+	}
 	path := o.what.path
 	switch path {
 	case "":

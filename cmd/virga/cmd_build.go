@@ -48,6 +48,7 @@ type buildOptions struct {
 	timing    string            // --timing: where to draw the time
 	cacheFrom []exchange.CachePlace
 	cacheTo   []exchange.CachePlace
+	attest    bool
 }
 
 func buildCommand(env *environment) *cli.Command {
@@ -81,6 +82,7 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.StringSliceFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result as `SPEC`: DIR, - (a tar), or type=TYPE[,dest=FILE][,name=REF][,push=true]"},
 			&cli.StringFlag{Name: "iidfile", Usage: "write the image id to `FILE`"},
 			&cli.StringFlag{Name: "metadata-file", Usage: "write what was built to `FILE`, as JSON"},
+			&cli.BoolFlag{Name: "attest", Usage: "keep with the image how it is built, and push that with it"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
 			&cli.BoolFlag{Name: "parse-only", Usage: "print the Dockerfile's syntax tree and stop"},
 			&choiceFlag{&cli.StringFlag{Name: "format", Value: "text", Usage: "print the tree as `FORM`: text or json"}, []string{"text", "json"}},
@@ -106,6 +108,7 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 		metadata: c.String("metadata-file"), squash: c.Bool("squash"), flat: c.Bool("flat"), timestamp: c.String("timestamp"),
 		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"), check: c.Bool("check"), format: c.String("format"),
 		secrets: c.StringSlice("secret"), ssh: c.StringSlice("ssh"), timing: c.String("timing"),
+		attest: c.Bool("attest"),
 	}
 	if err := wantArgs(c, 1, 1, "CONTEXT"); err != nil {
 		return o, err
@@ -280,6 +283,9 @@ func (o buildOptions) options(env *environment, in *buildInput) (build.Options, 
 		Context: in.context.Root, Named: in.named, Dockerfile: in.relative, DryRun: o.dryRun, Tags: o.tags, Args: o.args, Labels: o.labels, Target: o.target,
 		Platform: env.globals.platform, Chroot: o.chroot, Jobs: o.jobs, HostEnv: os.Environ(), Qualify: env.qualify,
 		Report: env.show, Output: env.show.output, Log: env.log,
+	}
+	if o.attest {
+		b.Provenance = in.provenance()
 	}
 	switch env.globals.cache {
 	case cacheOff:

@@ -90,7 +90,7 @@ func runPush(ctx context.Context, env *environment, o pushOptions) error {
 		} else {
 			var img storage.Image
 			if img, err = findImage(store, o.image); err == nil {
-				p, err = x.Push(ctx, &img, o.dest, o.push)
+				p, err = pushImage(ctx, env, x, &img, o.dest, o.push)
 			}
 		}
 		if err != nil {
@@ -102,4 +102,17 @@ func runPush(ctx context.Context, env *environment, o pushOptions) error {
 		}
 		return err
 	})
+}
+
+// pushImage pushes an image, and how it was built if that was kept.
+func pushImage(ctx context.Context, env *environment, x *exchange.Exchange, img *storage.Image, dest image.Reference, opts exchange.PushOptions) (*registry.Pushed, error) {
+	p, err := x.Push(ctx, img, dest, opts)
+	if err != nil || img.Provenance == "" {
+		return p, err
+	}
+	if err := x.AttachProvenance(ctx, img, dest, p.Descriptor); err != nil {
+		return nil, err
+	}
+	env.log.Info(fmt.Sprintf("attached to %s: its provenance", shortID(p.Digest)))
+	return p, nil
 }

@@ -17,6 +17,7 @@ func examples(command string) []string {
 			"virga build -t app -f other.df --build-arg VERSION=3 --target test src",
 			"virga build -t app -b /scratch/data:/data:ro .",
 			"virga build -o type=squashfs,dest=app.sqfs .",
+			"virga build -t reg.example.com/me/app --attest -o type=registry .",
 			"virga build -t app --cache-from reg.example.com/me/cache:app --cache-to type=registry,ref=reg.example.com/me/cache:app,mode=max .",
 			`echo "FROM debian" | virga build -t copy -`,
 		}
@@ -97,6 +98,7 @@ func examples(command string) []string {
 			"virga attest app.tar",
 			"virga attest -o app.json --sign-key cosign.key app.tar.gz",
 			"virga attest --image 2 --step release images.tar",
+			"virga attest --type provenance app",
 			"docker save app | virga attest -",
 		}
 	case "modify":

@@ -158,7 +158,7 @@ func pushOutput(ctx context.Context, env *environment, x *exchange.Exchange, o b
 		names = tags
 	}
 	for _, n := range names {
-		p, err := x.Push(ctx, img, n, exchange.PushOptions{})
+		p, err := pushImage(ctx, env, x, img, n, exchange.PushOptions{})
 		if err != nil {
 			return err
 		}

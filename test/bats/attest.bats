@@ -159,3 +159,106 @@ bare() { jq -cS 'del(.predicate.name, .predicate.attestations[].starttime, .pred
     fails '--sign-key "nokey": no such file or directory'
     prints ""
 }
+
+# --- provenance ----------------------------------------------------------------
+
+# built FILE prints the predicate of a statement.
+built() { jq -cS .predicate "$1"; }
+
+@test "build --attest: what went in, by the digests that other programs compute" {
+    virga pull "$REGISTRY/tiny" 2>/dev/null
+    base=$(curl -sI -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json' "http://$REGISTRY/v2/tiny/manifests/latest" | tr -d '\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: sha256://p')
+    blob=$(curl -s -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json' "http://$REGISTRY/v2/tiny/manifests/latest" | jq -r .config.digest)
+    mkdir -p ctx/sub
+    echo one >ctx/a; echo two >ctx/sub/b; echo junk >ctx/junk; echo junk >ctx/.dockerignore
+    cat >ctx/Dockerfile <<END
+FROM $REGISTRY/tiny AS one
+ARG VERSION
+ARG API_TOKEN
+RUN --mount=type=secret,id=s true
+FROM scratch
+COPY --from=one /bin/busybox /b
+COPY . /c
+ADD http://ada:hunter2@$REGISTRY/v2/tiny/blobs/$blob /blob
+END
+    echo 'very secret' >s
+    VERSION=3 virga_run 0 build --attest -t app --build-arg VERSION --build-arg API_TOKEN=hunter2 --build-arg URL=http://ada:hunter2@x/y --secret id=s,src=s --label l=1 ctx
+    virga_run 0 attest --type provenance app
+    echo "$output" >p.json
+    jq -e '._type == "https://in-toto.io/Statement/v1" and .predicateType == "https://slsa.dev/provenance/v1"' p.json
+    jq -e '.predicate.buildDefinition.externalParameters | .buildArgs == {VERSION: "3", API_TOKEN: null, URL: "http://x/y"} and .secrets == ["s"] and .labels == {l: "1"}' p.json
+    if grep -e hunter2 -e 'very secret' -e "$PWD" <(jq 'del(.predicate.buildDefinition.externalParameters.dockerfile.content)' p.json); then false; fi
+    jq -r .predicate.buildDefinition.externalParameters.dockerfile.content p.json | base64 -d | cmp - ctx/Dockerfile
+    jq -e --arg d "$(sha256 ctx/Dockerfile)" '.predicate.buildDefinition.externalParameters.dockerfile.digest.sha256 == $d' p.json
+    hash=$(cd ctx && printf '%s\n' .dockerignore Dockerfile a sub/b | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1)
+    jq -e --arg h "$hash" '[.predicate.buildDefinition.resolvedDependencies[] | select(.name == "context")] == [{name: "context", digest: {dirHash: $h}}]' p.json
+    jq -e --arg n "image $REGISTRY/tiny:latest" --arg d "$base" '[.predicate.buildDefinition.resolvedDependencies[] | select(.name == $n)][0].digest.sha256 == $d' p.json
+    jq -e --arg d "${blob#sha256:}" '[.predicate.buildDefinition.resolvedDependencies[] | select(.name == "file")][0].digest.sha256 == $d' p.json
+    jq -e '.predicate.buildDefinition.internalParameters.emulation == "seccomp"' p.json
+    level=$(jq -r .predicate.buildDefinition.internalParameters.emulationLevel p.json)
+    virga doctor >d; grep -q "root emulation.*$level" d
+    jq -e --arg v "$(virga --version | cut -d' ' -f2)" '.predicate.runDetails.builder.version.virga == $v' p.json
+    d=$(virga save --format oci app | tar -xO index.json | jq -r '.manifests[0].digest' | cut -d: -f2)
+    jq -e --arg d "$d" '.subject == [{name: "docker.io/library/app:latest", digest: {sha256: $d}}]' p.json
+}
+
+@test "build --attest: the same bytes of the same input, another when a file is another" {
+    tiny
+    mkdir ctx
+    echo 1 >ctx/f
+    printf 'FROM tiny\nCOPY f /\nRUN cat /f >/g\n' >ctx/Dockerfile
+    export SOURCE_DATE_EPOCH=1700000000
+    virga build --attest -t a ctx 2>/dev/null
+    virga attest --type provenance a >one
+    virga build --no-cache --attest -t a ctx 2>/dev/null
+    virga attest --type provenance a | cmp - one
+    jq -e '.predicate.runDetails.metadata == {startedOn: "2023-11-14T22:13:20Z", finishedOn: "2023-11-14T22:13:20Z"}' one
+    echo 2 >ctx/other
+    virga build --attest -t a ctx 2>/dev/null
+    virga attest --type provenance a >two
+    [ "$(built one)" != "$(built two)" ]
+    [ "$(built one | jq -c 'del(.buildDefinition.resolvedDependencies[] | select(.name == "context"))')" = "$(built two | jq -c 'del(.buildDefinition.resolvedDependencies[] | select(.name == "context"))')" ]
+}
+
+@test "build --attest: kept by prune and tag, not by another build" {
+    tiny
+    dockerfile <<<'FROM tiny'
+    virga build --attest -t a . 2>/dev/null
+    virga tag a b
+    virga attest --type provenance a | built - >want
+    virga delete a
+    virga prune -a
+    virga attest --type provenance b | built - | cmp - want
+    virga build -t b . 2>/dev/null
+    virga_run 1 attest --type provenance b
+    fails 'image b:latest: nothing is kept of how it was built'
+    hints 'build --attest keeps it'
+    virga_run 2 attest --type provenance --step x b
+    fails '--step is for --type oci'
+    virga_run 2 attest --type provenence b
+    hints 'did you mean provenance?'
+}
+
+@test "push: the provenance refers to the image, once" {
+    tiny
+    dockerfile <<<'FROM tiny'
+    virga build --attest -t app -o "type=image,name=$REGISTRY/att/built,push=true" . 2>/dev/null
+    virga_run 0 push app "$REGISTRY/att/built:2"
+    says 'attached to'
+    d=$(curl -sI -H 'Accept: application/vnd.oci.image.manifest.v1+json' "http://$REGISTRY/v2/att/built/manifests/latest" | tr -d '\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: sha256://p')
+    # This registry has no list of referrers: the tag stands for it.
+    curl -s -H 'Accept: application/vnd.oci.image.index.v1+json' "http://$REGISTRY/v2/att/built/manifests/sha256-$d" >list
+    jq -e '[.manifests[].artifactType] == ["application/vnd.in-toto+json", "application/vnd.in-toto+json"]' list
+    virga_run 0 push app "$REGISTRY/att/built:2"
+    curl -s -H 'Accept: application/vnd.oci.image.index.v1+json' "http://$REGISTRY/v2/att/built/manifests/sha256-$d" | cmp - list
+    m=$(jq -r '.manifests[1].digest' list)
+    curl -s -H 'Accept: application/vnd.oci.image.manifest.v1+json' "http://$REGISTRY/v2/att/built/manifests/$m" >manifest
+    jq -e --arg d "sha256:$d" '.subject.digest == $d and .layers[0].annotations["in-toto.io/predicate-type"] == "https://slsa.dev/provenance/v1"' manifest
+    curl -s "http://$REGISTRY/v2/att/built/blobs/$(jq -r '.layers[0].digest' manifest)" >statement
+    jq -e --arg d "$d" --arg n "$REGISTRY/att/built:2" '.subject == [{name: $n, digest: {sha256: $d}}]' statement
+    virga attest --type provenance app >p.json
+    [ "$(built statement)" = "$(built p.json)" ]
+    virga build -t plain . 2>/dev/null
+    virga_run 0 push plain "$REGISTRY/att/plain"
+    [[ $stderr != *attached* ]]
+}
