@@ -2,6 +2,7 @@ package attest
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -47,4 +48,38 @@ func (s *Statement) About(d digest.Digest) bool {
 		}
 	}
 	return false
+}
+
+// AboutAny reports whether one of the subjects is one of the things.
+func (s *Statement) AboutAny(things ...DigestSet) bool {
+	for _, t := range things {
+		if hex := t["sha256"]; hex != "" && s.About(digest.NewDigestFromEncoded(digest.SHA256, hex)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Parse reads a statement, of either type.
+func Parse(text []byte) (*Statement, error) {
+	var s Statement
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("statement: %w", err)
+	}
+	if s.Type != StatementType && s.Type != StatementV1 {
+		return nil, fmt.Errorf("statement: its type is %q", s.Type)
+	}
+	return &s, nil
+}
+
+// PredicateTypes are the short names of types of predicates: ours, and those
+// of cosign's --type.
+func PredicateTypes() map[string]string {
+	return map[string]string{
+		"oci": CollectionType, "provenance": ProvenanceType,
+		"slsaprovenance": "https://slsa.dev/provenance/v0.2", "slsaprovenance02": "https://slsa.dev/provenance/v0.2", "slsaprovenance1": ProvenanceType,
+		"link": "https://in-toto.io/Link/v1", "spdx": "https://spdx.dev/Document", "spdxjson": "https://spdx.dev/Document",
+		"cyclonedx": "https://cyclonedx.org/bom", "openvex": "https://openvex.dev/ns",
+		"vuln": "https://cosign.sigstore.dev/attestation/vuln/v1", "custom": "https://cosign.sigstore.dev/attestation/v1",
+	}
 }

@@ -88,6 +88,7 @@ func commands(env *environment) []*cli.Command {
 		loadCommand(env),
 		convertCommand(env),
 		attestCommand(env),
+		verifyAttestationCommand(env),
 		modifyCommand(env),
 		importCommand(env),
 		unpackCommand(env),

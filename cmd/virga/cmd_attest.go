@@ -100,26 +100,40 @@ func (o *attestOptions) statement(ctx context.Context, env *environment, store *
 		}
 		return x.AttestBuilt(ctx, images[0])
 	}
-	path := o.what.path
-	switch path {
-	case "":
-		images, err := findNamed(store, []string{o.what.text})
-		if err == nil {
-			if o.image > 0 {
-				return nil, usagef("attest: --image is for files: %s is one image in storage", o.what.text)
-			}
-			return x.AttestStored(ctx, images, o.step)
+	images, path, err := env.imagesOrFile(store, o.what)
+	if err != nil {
+		return nil, err
+	}
+	if images != nil {
+		if o.image > 0 {
+			return nil, usagef("attest: --image is for files: %s is one image in storage", o.what.text)
 		}
-		path = env.abs(o.what.text)
-		if _, serr := os.Stat(path); serr != nil || !errors.Is(err, storage.ErrNotFound) {
-			return nil, err
-		}
-	case "-":
-		path = "/dev/stdin"
+		return x.AttestStored(ctx, images, o.step)
 	}
 	want := env.wantedFromFiles()
 	want.All = !want.Strict
 	return x.Attest(ctx, path, exchange.AttestOptions{Step: o.step, Image: o.image, Want: want})
+}
+
+// imagesOrFile finds what a word means: the image in storage, if there is one
+// of that name, else the path of a file.
+func (env *environment) imagesOrFile(store *storage.Store, what place) ([]exchange.Named, string, error) {
+	switch what.path {
+	case "":
+	case "-":
+		return nil, "/dev/stdin", nil
+	default:
+		return nil, what.path, nil
+	}
+	images, err := findNamed(store, []string{what.text})
+	if err == nil {
+		return images, "", nil
+	}
+	path := env.abs(what.text)
+	if _, serr := os.Stat(path); serr != nil || !errors.Is(err, storage.ErrNotFound) {
+		return nil, "", err
+	}
+	return nil, path, nil
 }
 
 // writeStatement writes a statement, in an envelope if there is a key, to a

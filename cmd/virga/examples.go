@@ -101,6 +101,12 @@ func examples(command string) []string {
 			"virga attest --type provenance app",
 			"docker save app | virga attest -",
 		}
+	case "verify-attestation":
+		return []string{
+			"virga verify-attestation --verify-key cosign.pub registry.example.org/me/app:1",
+			"virga verify-attestation --verify-key cosign.pub --type spdxjson reg.example.com/app | jq .predicate",
+			"virga verify-attestation --verify-key cosign.pub --attestation app.json app.tar",
+		}
 	case "modify":
 		return []string{
 			"virga modify -c 'apt-get update' -c 'apt-get install -y gdb' debian:bookworm debug",

@@ -262,3 +262,78 @@ END
     virga_run 0 push plain "$REGISTRY/att/plain"
     [[ $stderr != *attached* ]]
 }
+
+# --- verify-attestation ----------------------------------------------------------
+
+# key_pair NAME makes NAME.key and NAME.pub.
+key_pair() {
+    openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"
+    openssl ec -in "$1.key" -pubout -out "$1.pub" 2>/dev/null
+}
+
+@test "verify-attestation: of a file, of its images elsewhere, of nothing else" {
+    saved
+    key_pair k; key_pair other
+    virga attest --sign-key k.key -o a.json app.tar
+    virga_run 0 verify-attestation --verify-key other.pub --verify-key k.pub --attestation a.json app.tar
+    [ "$output" = "$(jq -r .payload a.json | base64 -d)" ]
+    says 'verified app.tar: https://aflock.ai/attestation-collection/v0.1, by key sha256:'
+    virga save --format oci -o oci.tar.gz app
+    virga_run 0 verify-attestation --verify-key k.pub --type oci --attestation - oci.tar.gz <a.json
+    virga_run 0 verify-attestation --verify-key k.pub --attestation a.json app
+    virga_run 1 verify-attestation --verify-key k.pub --attestation a.json tiny
+    fails 'about something else: image 1 of it is no subject'
+    virga_run 1 verify-attestation --verify-key other.pub --attestation a.json app.tar
+    fails 'not by the key asked for'
+    prints ""
+    virga_run 1 verify-attestation --verify-key k.pub --type provenance --attestation a.json app.tar
+    fails 'its predicate is https://aflock.ai/attestation-collection/v0.1'
+    virga_run 2 verify-attestation --attestation a.json app.tar
+    hints '--verify-key FILE'
+    virga_run 2 verify-attestation --verify-key k.pub --type spdxjso app.tar
+    hints 'did you mean spdxjson?'
+    virga_run 1 verify-attestation --verify-key k.key --attestation a.json app.tar
+    fails '--verify-key "k.key": public key'
+    jq -c '.payload |= (@base64d | sub("imageid"; "imageit") | @base64)' a.json >bad.json
+    virga_run 1 verify-attestation --verify-key k.pub --attestation bad.json app.tar
+    fails 'not by the key asked for'
+    virga_run 1 verify-attestation --verify-key k.pub "$REGISTRY/tiny"
+    fails 'it has no signed attestation'
+}
+
+# cosign_attests COSIGN OPTION... attests with cosign.key what virga knows of a
+# build: cosign checks the form of that.
+cosign_attests() {
+    local cosign=$1
+    shift
+    "$cosign" attest -y --key cosign.key --allow-http-registry --tlog-upload=false --predicate predicate.json "$@"
+}
+
+@test "verify-attestation: what cosign attested, in its old form and its new" {
+    local n cosign options d
+    export COSIGN_PASSWORD=geheim
+    tiny
+    dockerfile <<<'FROM tiny'
+    virga build --attest -t app . 2>/dev/null
+    virga attest --type provenance app | jq .predicate >predicate.json
+    for n in 2 3; do
+        cosign=COSIGN$n
+        cosign=${!cosign-}
+        [ -n "$cosign" ] || skip "\$COSIGN2 and \$COSIGN3 name no programs"
+        rm -f cosign.*
+        "$cosign" generate-key-pair
+        key_pair other
+        d=$(push_image "cos/app$n:1" "$SUITE_DIR/tiny.tar")
+        virga_run 1 verify-attestation --verify-key cosign.pub "$REGISTRY/cos/app$n:1"
+        options=()
+        [ $n = 2 ] || options=(--use-signing-config=false)
+        cosign_attests "$cosign" "${options[@]}" --type slsaprovenance1 "$REGISTRY/cos/app$n:1"
+        virga_run 0 verify-attestation --verify-key cosign.pub "$REGISTRY/cos/app$n:1"
+        jq -e --slurpfile p predicate.json '.predicateType == "https://slsa.dev/provenance/v1" and .predicate.buildDefinition.externalParameters == $p[0].buildDefinition.externalParameters' <<<"$output"
+        virga_run 0 verify-attestation --verify-key cosign.pub --type provenance "$REGISTRY/cos/app$n:1"
+        virga_run 1 verify-attestation --verify-key cosign.pub --type spdx "$REGISTRY/cos/app$n:1"
+        fails 'its predicate is https://slsa.dev/provenance/v1'
+        virga_run 1 verify-attestation --verify-key other.pub "$REGISTRY/cos/app$n:1"
+        fails 'not by the key asked for'
+    done
+}

@@ -1,0 +1,272 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"virga/archive"
+	"virga/attest"
+	"virga/image"
+	"virga/registry"
+	"virga/trust"
+)
+
+// What cosign 2 keeps attestations in: layers of this type, under a tag made of
+// the digest.
+const (
+	envelopeType   = "application/vnd.dsse.envelope.v1+json"
+	attestationTag = ".att"
+)
+
+// Bounds of what is looked at: the attestations of one manifest, and the bytes
+// of one.
+const (
+	maxAttestations = 256
+	MaxAttestation  = 32 << 20
+)
+
+// signPredicate is that of cosign 3's signatures, which lie in the same place
+// and attest nothing.
+const signPredicate = "https://sigstore.dev/cosign/sign/v1"
+
+// AttestationDemand is what an attestation must be to count.
+type AttestationDemand struct {
+	Keys []*trust.PublicKey // one of them has signed it
+	Type string             // of the predicate; "": any but a signature's
+}
+
+// VerifiedAttestation is one that fulfils a demand.
+type VerifiedAttestation struct {
+	Statement *attest.Statement
+	Payload   []byte        // the statement as it was signed
+	Digest    digest.Digest // of what it is about; "" if that is a file
+	Key       string        // fingerprint of the key that signed
+}
+
+// VerifyAttestations returns the attestations that lie beside what ref names in
+// its registry and fulfil the demand: signed, and about the manifest or the
+// index by which it was found. None is a *NoAttestationError.
+func (x *Exchange) VerifyAttestations(ctx context.Context, ref image.Reference, platform registry.Want, want AttestationDemand) ([]VerifiedAttestation, error) {
+	r, err := x.client.Resolve(ctx, ref, platform)
+	if err != nil {
+		return nil, err
+	}
+	digests := []digest.Digest{r.Descriptor.Digest}
+	if r.Index.Digest != "" {
+		digests = append(digests, r.Index.Digest)
+	}
+	refused := &NoAttestationError{Object: ref.String()}
+	var out []VerifiedAttestation
+	for _, d := range digests {
+		found, err := x.attestations(ctx, ref, d)
+		if err != nil {
+			return nil, fmt.Errorf("verify %s: %w", ref, err)
+		}
+		for _, f := range found {
+			text, err := x.fetchAttestation(ctx, ref, f)
+			if err == nil {
+				var v *VerifiedAttestation
+				if v, err = want.verify(text, digests); err == nil {
+					out = append(out, *v)
+					continue
+				}
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			refused.Causes = append(refused.Causes, err)
+		}
+	}
+	if len(out) == 0 {
+		return nil, refused
+	}
+	return out, nil
+}
+
+// foundAttestation is a document beside an image that is not fetched yet: a
+// blob, or the one layer of a manifest.
+type foundAttestation struct {
+	blob     registry.Descriptor
+	manifest digest.Digest
+}
+
+// attestations lists what lies beside the manifest d in the repository of ref,
+// newest first in each of the two places.
+func (x *Exchange) attestations(ctx context.Context, ref image.Reference, d digest.Digest) ([]foundAttestation, error) {
+	var out []foundAttestation
+	tag := image.Reference{Host: ref.Host, Path: ref.Path, Tag: d.Algorithm().String() + "-" + d.Encoded() + attestationTag}
+	tagged, err := x.client.Artifact(ctx, tag)
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+		return nil, fmt.Errorf("look for attestations: %w", err)
+	}
+	if err == nil {
+		for _, l := range slices.Backward(tagged.Layers) {
+			if l.MediaType == envelopeType {
+				out = append(out, foundAttestation{blob: l.Descriptor})
+			}
+		}
+	}
+	list, err := x.client.Referrers(ctx, ref, d, "")
+	if err != nil {
+		return nil, fmt.Errorf("look for attestations: %w", err)
+	}
+	for _, r := range slices.Backward(list) {
+		if strings.HasPrefix(r.ArtifactType, trust.BundlePrefix) {
+			out = append(out, foundAttestation{manifest: r.Digest})
+		}
+	}
+	if len(out) > maxAttestations {
+		return nil, fmt.Errorf("look for attestations: %s has %d, not more than %d are looked at", ref, len(out), maxAttestations)
+	}
+	return out, nil
+}
+
+func (x *Exchange) fetchAttestation(ctx context.Context, ref image.Reference, f foundAttestation) ([]byte, error) {
+	if f.manifest != "" {
+		a, err := x.client.Artifact(ctx, image.Reference{Host: ref.Host, Path: ref.Path, Digest: f.manifest})
+		if err != nil {
+			return nil, err
+		}
+		if len(a.Layers) != 1 || !strings.HasPrefix(a.Layers[0].MediaType, trust.BundlePrefix) {
+			return nil, fmt.Errorf("%s holds no bundle", f.manifest)
+		}
+		f.blob = a.Layers[0].Descriptor
+	}
+	return x.client.SmallBlob(ctx, ref, f.blob)
+}
+
+// VerifyFileAttestation reports whether the attestation in text, an envelope or
+// a bundle, fulfils the demand and is about the file or directory of images at
+// path: about the file as it is, or each of its images. All of it is read and
+// compared as Attest does.
+func (x *Exchange) VerifyFileAttestation(ctx context.Context, text []byte, path string, which archive.Want, want AttestationDemand) (*VerifiedAttestation, error) {
+	v, err := want.verify(text, nil)
+	if err != nil {
+		return nil, &NoAttestationError{Object: path, Causes: []error{err}}
+	}
+	have, err := x.Attest(ctx, path, AttestOptions{Want: which})
+	if err != nil {
+		return nil, err
+	}
+	return v, v.covers(have, path)
+}
+
+// VerifyStoredAttestation is VerifyFileAttestation for images in storage.
+func (x *Exchange) VerifyStoredAttestation(ctx context.Context, text []byte, images []Named, want AttestationDemand) (*VerifiedAttestation, error) {
+	v, err := want.verify(text, nil)
+	if err != nil {
+		return nil, &NoAttestationError{Object: images[0].Image.Ref, Causes: []error{err}}
+	}
+	have, err := x.AttestStored(ctx, images, "")
+	if err != nil {
+		return nil, err
+	}
+	return v, v.covers(have, images[0].Image.Ref)
+}
+
+// covers compares the subjects with what a file holds.
+func (v *VerifiedAttestation) covers(have *attest.Statement, object string) error {
+	images, err := have.Images()
+	if err != nil {
+		return err
+	}
+	if len(images) == 0 {
+		return fmt.Errorf("BUG: nothing was found in %s", object)
+	}
+	for i, img := range images {
+		if !v.Statement.AboutAny(img.TarDigest, img.ManifestDigest, img.ImageID) {
+			return &NoAttestationError{Object: object, Causes: []error{fmt.Errorf("%w: image %d of it is no subject", errOther, i+1)}}
+		}
+	}
+	return nil
+}
+
+// The ways in which an attestation does not count.
+var (
+	errNotSigned = errors.New("not by the key asked for")
+	errOther     = errors.New("about something else")
+)
+
+// verify opens an envelope or a bundle. With digests the statement must be about
+// one of them.
+func (want *AttestationDemand) verify(text []byte, digests []digest.Digest) (*VerifiedAttestation, error) {
+	env, err := openEnvelope(text)
+	if err != nil {
+		return nil, err
+	}
+	v := &VerifiedAttestation{}
+	for _, k := range want.Keys {
+		if v.Payload, err = env.Verify(k); err == nil {
+			v.Key = k.Fingerprint()
+			break
+		}
+	}
+	if v.Key == "" {
+		return nil, errNotSigned
+	}
+	if env.PayloadType != trust.InTotoType {
+		return nil, fmt.Errorf("its payload is %q, no statement", env.PayloadType)
+	}
+	if v.Statement, err = attest.Parse(v.Payload); err != nil {
+		return nil, err
+	}
+	if t := v.Statement.PredicateType; want.Type != "" && t != want.Type || t == signPredicate {
+		return nil, fmt.Errorf("its predicate is %s", v.Statement.PredicateType)
+	}
+	if digests == nil {
+		return v, nil
+	}
+	i := slices.IndexFunc(digests, v.Statement.About)
+	if i < 0 {
+		return nil, errOther
+	}
+	v.Digest = digests[i]
+	return v, nil
+}
+
+func openEnvelope(text []byte) (*trust.Envelope, error) {
+	env, err := trust.ParseEnvelope(text)
+	if err == nil {
+		return env, nil
+	}
+	b, berr := trust.ParseBundle(text)
+	if berr != nil {
+		return nil, fmt.Errorf("neither an envelope nor a bundle: %w; %w", err, berr)
+	}
+	return b.Envelope, nil
+}
+
+// NoAttestationError says that nothing fulfils a demand.
+type NoAttestationError struct {
+	Object string  // what was to be attested
+	Causes []error // why each attestation does not count; none: there is none
+}
+
+func (e *NoAttestationError) Error() string {
+	if len(e.Causes) == 0 {
+		return fmt.Sprintf("verify %s: it has no signed attestation", e.Object)
+	}
+	var words []string
+	for _, c := range e.Causes {
+		if w := c.Error(); !slices.Contains(words, w) {
+			words = append(words, w)
+		}
+	}
+	return fmt.Sprintf("verify %s: none of %d attestations counts: %s", e.Object, len(e.Causes), strings.Join(words, "; "))
+}
+
+// Unwrap gives the causes.
+func (e *NoAttestationError) Unwrap() []error { return e.Causes }
+
+// Hint says what may be done.
+func (e *NoAttestationError) Hint() string {
+	if len(e.Causes) == 0 {
+		return "cosign attest makes one; what virga push attaches without a key is not signed"
+	}
+	return ""
+}
