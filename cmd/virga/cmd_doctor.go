@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -125,21 +126,6 @@ func limits() []finding {
 	return out
 }
 
-// fileSystems are kinds of file systems (statfs(2)), with advice for some.
-var fileSystems = map[int64][2]string{
-	unix.EXT4_SUPER_MAGIC:      {"ext4", ""},
-	unix.XFS_SUPER_MAGIC:       {"xfs", ""},
-	unix.BTRFS_SUPER_MAGIC:     {"btrfs", ""},
-	unix.TMPFS_MAGIC:           {"tmpfs", "images use memory, which counts against the batch job, and are gone when it ends"},
-	unix.OVERLAYFS_SUPER_MAGIC: {"overlay", "overlay mounts on it are not possible: files are copied"},
-	unix.NFS_SUPER_MAGIC:       {"NFS", "many small files are slow on it: a local disk (/var/tmp, /scratch of the node) is better"},
-	0x0BD00BD0:                 {"Lustre", "many small files are slow on it, and overlays take no upper directory: a local disk is better; else virga copies"},
-	0x47504653:                 {"GPFS", "overlays take no upper directory on it: a local disk is better; else virga copies"},
-	0x19830326:                 {"BeeGFS", "many small files are slow on it: a local disk is better"},
-	unix.FUSE_SUPER_MAGIC:      {"FUSE", "it is as good as the program behind it; a local disk is better"},
-	0x2fc12fc1:                 {"ZFS", ""},
-}
-
 // storageFindings looks at the storage directory, or where it will be made.
 func storageFindings(ctx context.Context, env *environment) []finding {
 	dir, err := env.storageDir()
@@ -157,7 +143,7 @@ func storageFindings(ctx context.Context, env *environment) []finding {
 	} else {
 		out = append(out, finding{gradeOK, "storage", dir})
 	}
-	out = append(out, fileSystem(look)...)
+	out = append(out, fileSystemFindings(look)...)
 	if err := unix.Access(look, unix.W_OK|unix.X_OK); err != nil {
 		return append(out, finding{gradeBad, "storage", fmt.Sprintf("%q cannot be written: %v; choose another with --storage or $VIRGA_STORAGE", look, err)})
 	}
@@ -166,38 +152,21 @@ func storageFindings(ctx context.Context, env *environment) []finding {
 	} else {
 		out = append(out, finding{gradeOK, "overlay mounts in storage", "work"})
 	}
-	if there {
+	out = append(out, xattrFinding(unpriv.ProbeXattr(look)))
+	if there && !isEmpty(dir) { // opening an empty one would make it storage
 		out = append(out, consistency(ctx, env)...)
 	}
 	return out
 }
 
-// lowSpace is when free space is worth a note: less is less than a base image
-// with a compiler takes.
-const lowSpace = 2 << 30
-
-func fileSystem(dir string) []finding {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return []finding{{gradeBad, "file system", err.Error()}}
+func isEmpty(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
 	}
-	kind, ok := fileSystems[int64(st.Type)]
-	if !ok {
-		kind[0] = fmt.Sprintf("kind %#x", st.Type)
-	}
-	f := finding{gradeOK, "file system", kind[0]}
-	if kind[1] != "" {
-		f.grade, f.text = gradeNote, kind[0]+"; "+kind[1]
-	}
-	free := int64(st.Bavail) * st.Bsize
-	space := finding{gradeOK, "free space", progress.Bytes(free)}
-	if free < lowSpace {
-		space.grade, space.text = gradeNote, space.text+"; virga prune frees what is not used; a quota may allow less still"
-	}
-	if st.Files > 0 && st.Ffree < 10_000 {
-		return []finding{f, space, {gradeBad, "free files", fmt.Sprintf("%d; an image has tens of thousands: delete files, or choose another storage directory", st.Ffree)}}
-	}
-	return []finding{f, space}
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	return errors.Is(err, io.EOF)
 }
 
 func consistency(ctx context.Context, env *environment) []finding {

@@ -53,7 +53,7 @@ setup() { common_setup; }
 
 @test "doctor: a line for each, the status says whether something is bad" {
     run --separate-stderr virga doctor
-    [[ $output == *kernel:*'root emulation'*'file system:'* ]]
+    [[ $output == *kernel:*'root emulation'*'file system:'*'free space:'*'quota:'*'overlay mounts in storage:'*'user attributes in storage:'* ]]
     ! grep -vE '^(ok   |note |bad  )[a-z]' <<<"$output"
     tiny
     run --separate-stderr virga doctor
@@ -63,4 +63,14 @@ setup() { common_setup; }
     [[ $output == *'bad  storage:'* ]]
     echo 999 >"$VIRGA_STORAGE/version"
     virga_run 1 doctor
+    [ "$(stat -fc %T /dev/shm)" = tmpfs ] || missing 'a tmpfs on /dev/shm'
+    run --separate-stderr virga doctor -s "/dev/shm/virga-test-$$"
+    [[ $output == *'note file system: tmpfs; images use memory'* ]]
+    [ ! -e "/dev/shm/virga-test-$$" ]
+    mkdir empty
+    virga_run 0 doctor -s empty
+    [ -z "$(ls -A empty)" ]
+    echo precious >empty/file
+    virga_run 1 doctor -s empty
+    [[ $output == *'bad  storage: '*'not a virga storage directory'* ]]
 }
