@@ -101,7 +101,7 @@ func (s *cacheSource) fromRegistry(ctx context.Context) ([]byte, []storage.Layer
 	if s.x.client == nil {
 		return nil, nil, fmt.Errorf("BUG: no registry client")
 	}
-	r, err := s.x.client.Resolve(ctx, s.place.Ref, registry.Want{Yolo: true})
+	r, _, err := s.x.resolve(ctx, s.place.Ref, registry.Want{Yolo: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -25,7 +25,7 @@ import (
 //
 // last, if not 0, is the number of layers taken, from the bottom.
 func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.Want, last int) (*storage.Image, error) {
-	r, err := x.client.Resolve(ctx, ref, want)
+	r, seen, err := x.resolve(ctx, ref, want)
 	if err != nil {
 		return nil, err
 	}
@@ -36,12 +36,23 @@ func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref, err)
 	}
-	img, err := x.keep(ctx, ref, r, tree)
+	img, err := x.keep(ctx, ref, r, tree, seen)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref, err)
 	}
 	x.sawAt(ref, r.Layers)
 	return img, nil
+}
+
+// resolve finds an image in its registry, and the signatures that it must have.
+// No layer is fetched before.
+func (x *Exchange) resolve(ctx context.Context, ref image.Reference, want registry.Want) (*registry.Remote, []image.Verification, error) {
+	r, err := x.client.Resolve(ctx, ref, want)
+	if err != nil {
+		return nil, nil, err
+	}
+	seen, err := x.admit(ctx, ref, digestsOf(r.Index.Digest, r.Descriptor.Digest), x.demands(ref))
+	return r, seen, err
 }
 
 // fetchTree returns the flattened tree of the image's layers, which are in
@@ -224,7 +235,7 @@ func (x *Exchange) logFixes(f layer.Fixes) {
 }
 
 // keep writes down manifest, configuration and image.
-func (x *Exchange) keep(ctx context.Context, ref image.Reference, r *registry.Remote, tree *storage.Tree) (*storage.Image, error) {
+func (x *Exchange) keep(ctx context.Context, ref image.Reference, r *registry.Remote, tree *storage.Tree, seen []image.Verification) (*storage.Image, error) {
 	for _, b := range [][]byte{r.Manifest, r.IndexManifest} {
 		if b == nil {
 			continue
@@ -240,6 +251,7 @@ func (x *Exchange) keep(ctx context.Context, ref image.Reference, r *registry.Re
 	img := &storage.Image{
 		Ref: ref.String(), ID: id, Digest: r.Descriptor.Digest, IndexDigest: r.Index.Digest,
 		Chain: []storage.TreeID{tree.ID}, Platform: r.Platform, Size: tree.Bytes, Stored: time.Now().UTC(),
+		Source: ref.String(), Verified: seen,
 	}
 	if r.Config.Created != nil {
 		img.Created = *r.Config.Created
@@ -277,7 +289,7 @@ func cut(r *registry.Remote, n int) error {
 // PullTo unpacks an image from its registry into dir, which must be empty or
 // not exist, and keeps nothing in storage. last is as for Pull.
 func (x *Exchange) PullTo(ctx context.Context, ref image.Reference, want registry.Want, dir string, last int) error {
-	r, err := x.client.Resolve(ctx, ref, want)
+	r, _, err := x.resolve(ctx, ref, want)
 	if err != nil {
 		return err
 	}

@@ -44,8 +44,8 @@ type Artifact struct {
 type ArtifactLayer struct {
 	Descriptor
 	Annotations map[string]string
-	// Data is what PushArtifact sends. Artifact leaves it empty; SmallBlob
-	// fetches it.
+	// Data is what PushArtifact sends; nil: the repository has the blob that
+	// Descriptor names. Artifact leaves it nil; SmallBlob fetches it.
 	Data []byte
 }
 
@@ -58,7 +58,7 @@ type Referrer struct {
 
 // PushArtifact sends an artifact to the repository of ref, under ref's tag if
 // it has one and else by digest, and returns its descriptor. Digests and sizes
-// of layers are computed. If it has a subject and the registry keeps no list
+// of layers that have data are computed. If it has a subject and the registry keeps no list
 // of referrers itself, it is entered in the index under the referrers tag
 // (distribution specification v1.1, "Referrers Tag Schema"); entries that are
 // there stay.
@@ -82,11 +82,14 @@ func (c *Client) PushArtifact(ctx context.Context, ref image.Reference, a Artifa
 		return Descriptor{}, err
 	}
 	for _, l := range a.Layers {
-		u := memoryUpload(l.Data)
-		if err := p.Blob(ctx, u); err != nil {
-			return Descriptor{}, err
+		if l.Data != nil {
+			u := memoryUpload(l.Data)
+			if err := p.Blob(ctx, u); err != nil {
+				return Descriptor{}, err
+			}
+			l.Digest, l.Size = u.Digest, u.Size
 		}
-		m.Layers = append(m.Layers, ociv1.Descriptor{MediaType: l.MediaType, Digest: u.Digest, Size: u.Size, Annotations: l.Annotations})
+		m.Layers = append(m.Layers, ociv1.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size, Annotations: l.Annotations})
 	}
 	if s := a.Subject; s != nil {
 		m.Subject = &ociv1.Descriptor{MediaType: s.MediaType, Digest: s.Digest, Size: s.Size}

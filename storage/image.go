@@ -31,6 +31,11 @@ type Image struct {
 	Size        int64          `json:"size"`    // of its files, bytes
 	Stored      time.Time      `json:"stored"`
 	BootID      string         `json:"bootID,omitempty"`
+
+	// Source is the reference that the image was pulled by, whatever it is
+	// called now; "" for an image built, imported or loaded here.
+	Source   string               `json:"source,omitempty"`
+	Verified []image.Verification `json:"verified,omitempty"` // its signatures, when it was pulled or built on
 }
 
 // Reference returns Ref parsed.
@@ -179,7 +184,7 @@ func (s *Store) putImage(ref image.Reference, img Image) error {
 func sameImage(a, b *Image) bool {
 	return a.Ref == b.Ref && a.ID == b.ID && a.Digest == b.Digest && a.IndexDigest == b.IndexDigest && a.Provenance == b.Provenance &&
 		slices.Equal(a.Chain, b.Chain) && a.Flat == b.Flat && a.Platform.String() == b.Platform.String() &&
-		a.Created.Equal(b.Created) && a.Size == b.Size
+		a.Created.Equal(b.Created) && a.Size == b.Size && a.Source == b.Source && slices.Equal(a.Verified, b.Verified)
 }
 
 // editLink prepares to make img/<name> a link to a tree's files, or to remove

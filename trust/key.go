@@ -63,9 +63,9 @@ func newPublicKey(key crypto.PublicKey) (*PublicKey, error) {
 	return &PublicKey{key: key, der: der}, nil
 }
 
-// hashes are the hash functions with which a key on a curve signs, the usual
-// one first: that of the curve's strength, and SHA-256, with which cosign
-// before 2.5 signed on every curve.
+// hashes are the hash functions with which a key on a curve may sign: that of
+// the curve's strength, as Sigstore's algorithm registry has it, and SHA-256, as
+// cosign and virga do.
 func hashes(k *ecdsa.PublicKey) ([]crypto.Hash, error) {
 	switch k.Curve {
 	case elliptic.P256():

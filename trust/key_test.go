@@ -96,8 +96,7 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
-// cosign before 2.5 signed with SHA-256 on every curve, and prehashes Ed25519
-// since.
+// Others sign with the hash of the curve's strength, and prehash Ed25519.
 func TestVerifyOlderAndNewer(t *testing.T) {
 	message := []byte("the message")
 	all := keys(t)
@@ -105,8 +104,8 @@ func TestVerifyOlderAndNewer(t *testing.T) {
 		name string
 		opts crypto.SignerOpts
 	}{
-		{"PKCS #8 P-384", crypto.SHA256},
-		{"PKCS #8 P-521", crypto.SHA256},
+		{"PKCS #8 P-384", crypto.SHA384},
+		{"PKCS #8 P-521", crypto.SHA512},
 		{"PKCS #8 Ed25519", &ed25519.Options{Hash: crypto.SHA512}},
 	} {
 		s, err := ParsePrivateKey(all[tt.name], noPassword)

@@ -2,7 +2,6 @@ package trust
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -15,20 +14,37 @@ import (
 const (
 	SimpleSigningType   = "application/vnd.dev.cosign.simplesigning.v1+json" // media type of a payload
 	SignatureAnnotation = "dev.cosignproject.cosign/signature"               // of the payload's descriptor, base64
+
+	certificateAnnotation = "dev.sigstore.cosign/certificate" // of a keyless signature, PEM
 )
 
 // SignPredicate is the predicate of the statement that cosign 3 signs for an
 // image.
 const SignPredicate = "https://sigstore.dev/cosign/sign/v1"
 
-// Signature is a signature of an image, as found beside it: cosign 2's payload
-// and signature, or cosign 3's bundle.
+// MaxDocument bounds a payload, an envelope or a bundle of a signature. Those of
+// cosign have less than 20 KiB, certificates and proofs included.
+const MaxDocument = 1 << 20
+
+// Signature is a signed document as found beside an image. It is one of three:
+// cosign 2's signature (Payload and Sig), cosign 2's attestation (Payload, an
+// envelope), or cosign 3's Bundle of either.
 type Signature struct {
 	Payload     []byte
 	Sig         []byte
 	Annotations map[string]string // of the payload's descriptor
 
 	Bundle []byte // instead of all above
+}
+
+// Document is what was signed.
+type Document struct {
+	Type string // SimpleSigningType, or the payload type of an envelope
+	Body []byte
+
+	envelope *Envelope // it came in, or nil
+	sig      []byte    // without envelope
+	keyless  bool      // the signer is named by a certificate
 }
 
 // claim is what a signature says it is a signature of.
@@ -128,8 +144,6 @@ func parseStatement(payloadType string, text []byte) (claim, error) {
 	return c, nil
 }
 
-var errOtherImage = errors.New("it is the signature of another image")
-
 // claimsOneOf returns which of digests the claim is about.
 func (c claim) claimsOneOf(digests []digest.Digest) (digest.Digest, error) {
 	for _, d := range digests {
@@ -137,39 +151,57 @@ func (c claim) claimsOneOf(digests []digest.Digest) (digest.Digest, error) {
 			return d, nil
 		}
 	}
-	return "", errOtherImage
+	return "", ErrOtherImage
 }
 
-// read returns what the signature claims, unverified.
-func (s *Signature) read() (claim, error) {
-	if s.Bundle == nil {
-		return parseSimple(s.Payload)
+// document opens the signature, unverified.
+func (s *Signature) document() (*Document, error) {
+	var env *Envelope
+	keyless := s.Annotations[certificateAnnotation] != ""
+	switch {
+	case s.Bundle != nil:
+		b, err := ParseBundle(s.Bundle)
+		if err != nil {
+			return nil, err
+		}
+		env, keyless = b.Envelope, b.Keyless()
+	case len(s.Sig) > 0:
+		return &Document{Type: SimpleSigningType, Body: s.Payload, sig: s.Sig, keyless: keyless}, nil
+	default:
+		var err error
+		if env, err = ParseEnvelope(s.Payload); err != nil {
+			return nil, err
+		}
 	}
-	b, err := ParseBundle(s.Bundle)
-	if err != nil {
-		return claim{}, err
-	}
-	return parseStatement(b.Envelope.PayloadType, b.Envelope.Payload)
+	return &Document{Type: env.PayloadType, Body: env.Payload, envelope: env, keyless: keyless}, nil
 }
 
 // by reports whether key made the signature.
-func (s *Signature) by(key *PublicKey) error {
-	if s.Bundle == nil {
-		return key.Verify(s.Payload, s.Sig)
+func (d *Document) by(key *PublicKey) bool {
+	if d.envelope == nil {
+		return key.Verify(d.Body, d.sig) == nil
 	}
-	b, err := ParseBundle(s.Bundle)
-	if err != nil {
-		return err
+	_, err := d.envelope.Verify(key)
+	return err == nil
+}
+
+// claim reads what the document says as the signature of an image.
+func (d *Document) claim() (claim, error) {
+	if d.Type == SimpleSigningType {
+		return parseSimple(d.Body)
 	}
-	_, err = b.Envelope.Verify(key)
-	return err
+	return parseStatement(d.Type, d.Body)
 }
 
 // By reports whether key made the signature, and for the manifest d.
 func (s *Signature) By(key *PublicKey, d digest.Digest) bool {
-	c, err := s.read()
+	doc, err := s.document()
+	if err != nil || !doc.by(key) {
+		return false
+	}
+	c, err := doc.claim()
 	if err == nil {
 		_, err = c.claimsOneOf([]digest.Digest{d})
 	}
-	return err == nil && s.by(key) == nil
+	return err == nil
 }

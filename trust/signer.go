@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -101,22 +100,12 @@ func GenerateKeyPair(password []byte) (private, public []byte, err error) {
 // Public returns the other half of the key.
 func (s *Signer) Public() *PublicKey { return s.public }
 
-// Sign signs message: ECDSA in ASN.1 with the hash of the
-// curve's strength, RSA in PKCS #1 v1.5 with SHA-256, Ed25519 plain. With P-384,
-// cosign 2.6.5 and 3.1.3 verify only what was signed with SHA-256, unless they are
-// told the hash.
+// Sign signs message: ECDSA in ASN.1 and RSA in PKCS #1 v1.5, both with SHA-256
+// whatever the key's size, Ed25519 plain. The hash of a larger curve's strength
+// would be refused by cosign 2.6 and 3.1 unless they are told of it.
 func (s *Signer) Sign(message []byte) ([]byte, error) {
-	switch k := s.key.(type) {
-	case *ecdsa.PrivateKey:
-		hs, err := hashes(&k.PublicKey)
-		if err != nil {
-			return nil, err
-		}
-		return k.Sign(rand.Reader, sum(hs[0], message), hs[0])
-	case *rsa.PrivateKey:
-		return k.Sign(rand.Reader, sum(crypto.SHA256, message), crypto.SHA256)
-	case ed25519.PrivateKey:
-		return k.Sign(rand.Reader, message, crypto.Hash(0))
+	if _, ok := s.key.(ed25519.PrivateKey); ok {
+		return s.key.Sign(rand.Reader, message, crypto.Hash(0))
 	}
-	return nil, fmt.Errorf("BUG: a signer with %T", s.key)
+	return s.key.Sign(rand.Reader, sum(crypto.SHA256, message), crypto.SHA256)
 }

@@ -49,6 +49,7 @@ type buildOptions struct {
 	cacheFrom []exchange.CachePlace
 	cacheTo   []exchange.CachePlace
 	attest    bool
+	trust     trustOptions
 }
 
 func buildCommand(env *environment) *cli.Command {
@@ -59,7 +60,7 @@ func buildCommand(env *environment) *cli.Command {
 		Description: `CONTEXT is the directory that COPY and ADD read. With "-" the Dockerfile is
 read from standard input and there is no context. Without --file, Dockerfile
 and then Containerfile are looked for in CONTEXT.`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "name the image `TAG`; may be repeated"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the Dockerfile `FILE`, or standard input if it is -"},
 			&cli.StringSliceFlag{Name: "build-arg", Usage: "set the ARG `K[=V]`; without V it is taken from the environment"},
@@ -90,7 +91,7 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.StringSliceFlag{Name: "secret", Usage: "give RUN --mount=type=secret a secret: `id=ID,src=FILE` or id=ID,env=NAME"},
 			&cli.StringSliceFlag{Name: "ssh", Usage: "give RUN --mount=type=ssh an agent: `default` or ID[=SOCKET]"},
 			&cli.StringSliceFlag{Name: "build-context", Usage: "let FROM and --from name a directory or image: `NAME=DIR|IMAGE`"},
-		},
+		}, verifyFlags()...),
 		Action: func(c *cli.Context) error {
 			opts, err := newBuildOptions(env, c)
 			if err != nil {
@@ -114,6 +115,9 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 		return o, err
 	}
 	var err error
+	if o.trust, err = newTrustOptions(c); err != nil {
+		return o, err
+	}
 	if o.jobs, err = intOption(c, "jobs", 1, 0); err != nil {
 		return o, err
 	}
@@ -181,7 +185,11 @@ func runBuild(ctx context.Context, env *environment, o buildOptions) error {
 	if done, err := env.enter(ctx, e); done || err != nil {
 		return err
 	}
-	return env.withExchange(ctx, exchange.Options{Real: o.chroot, PullBases: o.pull}, func(store *storage.Store, x *exchange.Exchange) error {
+	t, err := o.trust.trust(env)
+	if err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Real: o.chroot, PullBases: o.pull, Trust: t}, func(store *storage.Store, x *exchange.Exchange) error {
 		return buildImage(ctx, env, store, x, o)
 	})
 }

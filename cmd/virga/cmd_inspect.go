@@ -50,6 +50,8 @@ type inspection struct {
 	Metadata     inspectedMetadata
 	History      []image.History
 	Storage      inspectedStorage
+	Source       string               `json:",omitempty"` // the reference it was pulled by
+	Verified     []image.Verification `json:",omitempty"` // signatures that were demanded
 }
 
 type inspectedRootFS struct {
@@ -123,6 +125,8 @@ func inspect(st *storage.Store, all []storage.Image, img storage.Image) (inspect
 		RootFS:       inspectedRootFS{Type: "layers", Layers: c.RootFS.DiffIDs},
 		Metadata:     inspectedMetadata{LastTagTime: img.Stored.Format(time.RFC3339Nano)},
 		History:      c.History,
+		Source:       img.Source,
+		Verified:     img.Verified,
 	}
 	if c.Created != nil {
 		in.Created = c.Created.Format(time.RFC3339Nano)

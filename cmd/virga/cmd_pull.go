@@ -18,6 +18,7 @@ type pullOptions struct {
 	dir       string // absolute; unpack here and keep no image
 	lastLayer int    // 0: all
 	parseOnly bool
+	trust     trustOptions
 }
 
 func pullCommand(env *environment) *cli.Command {
@@ -27,10 +28,10 @@ func pullCommand(env *environment) *cli.Command {
 		ArgsUsage: "REF [DIR]",
 		Description: `The image is verified, flattened into one directory and kept in storage. With
 DIR it is unpacked there, and no image is kept.`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			intFlag("last-layer", "", "unpack only the first `N` layers"),
 			&cli.BoolFlag{Name: "parse-only", Usage: "print the parts of REF and stop"},
-		},
+		}, verifyFlags()...),
 		Action: func(c *cli.Context) error {
 			opts, err := newPullOptions(env, c)
 			if err != nil {
@@ -50,6 +51,9 @@ func newPullOptions(env *environment, c *cli.Context) (pullOptions, error) {
 	if o.lastLayer, err = intOption(c, "last-layer", 1, 0); err != nil {
 		return o, err
 	}
+	if o.trust, err = newTrustOptions(c); err != nil {
+		return o, err
+	}
 	if d := c.Args().Get(1); d != "" {
 		o.dir = env.abs(d)
 	}
@@ -62,7 +66,11 @@ func runPull(ctx context.Context, env *environment, o pullOptions) error {
 		return printReference(env, o.ref)
 	}
 	want := registry.Want{Platform: env.globals.platform, Yolo: env.globals.anyPlatform}
-	return env.withExchange(ctx, exchange.Options{}, func(_ *storage.Store, x *exchange.Exchange) error {
+	t, err := o.trust.trust(env)
+	if err != nil {
+		return err
+	}
+	return env.withExchange(ctx, exchange.Options{Trust: t}, func(_ *storage.Store, x *exchange.Exchange) error {
 		if o.dir != "" {
 			return x.PullTo(ctx, o.ref, want, o.dir, o.lastLayer)
 		}

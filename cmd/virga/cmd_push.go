@@ -11,6 +11,7 @@ import (
 	"virga/image"
 	"virga/registry"
 	"virga/storage"
+	"virga/trust"
 )
 
 // pushOptions is what the options of push mean.
@@ -19,6 +20,8 @@ type pushOptions struct {
 	dest  image.Reference // where it goes
 	dir   string          // --image: push this directory instead, absolute
 	push  exchange.PushOptions
+	key   string // file of the key to sign with, or ""
+	form  exchange.SignFormat
 }
 
 // compressions are the types of --compression.
@@ -37,6 +40,8 @@ once. What the registry has is not sent, but mounted if another repository has i
 			&cli.StringFlag{Name: "compression", Usage: "pack new layers with `TYPE[:LEVEL]`: gzip (the default), zstd or none"},
 			&choiceFlag{&cli.StringFlag{Name: "format", Usage: "`TYPE` of the manifest: oci (the default for built images) or docker"},
 				[]string{exchange.FormatOCI, exchange.FormatDocker}},
+			&cli.StringFlag{Name: "sign-key", Usage: "sign the image with the private key in `FILE`"},
+			signFormatFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			opts, err := newPushOptions(env, c)
@@ -49,7 +54,7 @@ once. What the registry has is not sent, but mounted if another repository has i
 }
 
 func newPushOptions(env *environment, c *cli.Context) (pushOptions, error) {
-	o := pushOptions{image: c.Args().First()}
+	o := pushOptions{image: c.Args().First(), key: c.String("sign-key"), form: exchange.SignFormat(c.String("sign-format"))}
 	if err := wantArgs(c, 1, 2, "REF"); err != nil {
 		return o, err
 	}
@@ -82,6 +87,12 @@ func runPush(ctx context.Context, env *environment, o pushOptions) error {
 	if err != nil {
 		return err
 	}
+	var key *trust.Signer
+	if o.key != "" {
+		if key, err = env.signer(o.key); err != nil {
+			return err
+		}
+	}
 	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
 		var p *registry.Pushed
 		var err error
@@ -97,6 +108,11 @@ func runPush(ctx context.Context, env *environment, o pushOptions) error {
 			return err
 		}
 		env.log.Info(fmt.Sprintf("pushed %s (%s): %d blobs sent, %d mounted, %d there before", o.dest, shortID(p.Digest), p.Uploaded, p.Mounted, p.Existing))
+		if key != nil {
+			if err := env.sign(ctx, x, image.Reference{Host: o.dest.Host, Path: o.dest.Path, Digest: p.Digest}, key, o.form); err != nil {
+				return err
+			}
+		}
 		if env.globals.verbosity < 0 {
 			_, err = fmt.Fprintln(env.stdout, p.Digest)
 		}

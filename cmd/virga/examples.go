@@ -26,12 +26,20 @@ func examples(command string) []string {
 			"virga pull debian:bookworm",
 			"virga pull --arch arm64 alpine",
 			"virga pull registry.example.org:5000/app /tmp/app    # the files alone",
+			"virga pull --verify-key cosign.pub registry.example.org/me/app:1",
 		}
 	case "push":
 		return []string{
 			"virga push app registry.example.org/me/app:1",
 			"virga push --compression zstd:9 app registry.example.org/me/app:1",
+			"virga push --sign-key cosign.key app registry.example.org/me/app:1",
 		}
+	case "sign":
+		return []string{"virga sign --key cosign.key registry.example.org/me/app:1"}
+	case "verify":
+		return []string{"virga verify --verify-key cosign.pub registry.example.org/me/app:1"}
+	case "generate-key-pair":
+		return []string{"virga generate-key-pair --output-key-prefix release"}
 	case "run":
 		return []string{
 			"virga run app",

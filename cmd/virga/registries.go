@@ -155,6 +155,16 @@ func (env *environment) withExchange(ctx context.Context, opts exchange.Options,
 	return do(store, exchange.New(store, client, opts))
 }
 
+// withRegistry runs do with a registry client alone: nothing is stored.
+func (env *environment) withRegistry(t exchange.Trust, do func(*exchange.Exchange) error) error {
+	client, err := env.registryClient(nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return do(exchange.New(nil, client, exchange.Options{Trust: t, Log: env.log}))
+}
+
 // terminalInput reports whether questions can be asked.
 func (env *environment) terminalInput() bool {
 	f, ok := env.stdin.(interface{ Fd() uintptr })

@@ -1,0 +1,157 @@
+package exchange
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ociv1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"virga/image"
+	"virga/registry"
+	"virga/trust"
+)
+
+// SignFormat says where signatures are written.
+type SignFormat string
+
+// The formats of signatures.
+const (
+	SignSimple SignFormat = "simple" // cosign 2: under a tag made of the digest
+	SignBundle SignFormat = "bundle" // cosign 3: a Sigstore bundle that refers to the image
+	SignBoth   SignFormat = "both"
+)
+
+// Sign signs what ref names in its registry, an index or an image, and returns
+// its digest. Signatures that are there stay; where the key's own is among
+// them, none is added.
+func (x *Exchange) Sign(ctx context.Context, ref image.Reference, key *trust.Signer, format SignFormat) (digest.Digest, error) {
+	_, desc, err := x.client.Manifest(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	have, err := x.signedBy(ctx, ref, desc.Digest, key.Public())
+	if err != nil {
+		return "", fmt.Errorf("sign %s: %w", ref, err)
+	}
+	if format != SignBundle && !have[SignSimple] {
+		if err := x.signSimple(ctx, ref, desc.Digest, key); err != nil {
+			return "", fmt.Errorf("sign %s: %w", ref, err)
+		}
+	}
+	if format != SignSimple && !have[SignBundle] {
+		if err := x.signBundle(ctx, ref, desc, key); err != nil {
+			return "", fmt.Errorf("sign %s: %w", ref, err)
+		}
+	}
+	return desc.Digest, nil
+}
+
+// signedBy tells in which formats a manifest is signed with a key. Whatever is
+// wrong with a signature that is there does not matter: it is not ours.
+func (x *Exchange) signedBy(ctx context.Context, ref image.Reference, d digest.Digest, key *trust.PublicKey) (map[SignFormat]bool, error) {
+	found, err := x.signatures(ctx, ref, d)
+	have := map[SignFormat]bool{}
+	for _, f := range found {
+		if s, err := x.fetchSignature(ctx, ref, f); err == nil && s.By(key, d) {
+			have[f.format()] = true
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return have, err
+}
+
+// signSimple adds a signature to those under the tag. The protocol has no
+// lock: whoever writes at the same moment may take it out again, so it is
+// looked for once more.
+func (x *Exchange) signSimple(ctx context.Context, ref image.Reference, d digest.Digest, key *trust.Signer) error {
+	payload, err := trust.SimplePayload(ref, d)
+	if err != nil {
+		return err
+	}
+	sig, err := key.Sign(payload)
+	if err != nil {
+		return err
+	}
+	ours := registry.ArtifactLayer{
+		Descriptor:  registry.Descriptor{MediaType: trust.SimpleSigningType},
+		Annotations: map[string]string{trust.SignatureAnnotation: base64.StdEncoding.EncodeToString(sig)},
+		Data:        payload,
+	}
+	tag := signatureTag(ref, d)
+	for range 3 {
+		have, err := x.client.Artifact(ctx, tag)
+		if errors.Is(err, registry.ErrNotFound) {
+			have, err = &registry.Artifact{}, nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, l := range have.Layers {
+			if l.Annotations[trust.SignatureAnnotation] == ours.Annotations[trust.SignatureAnnotation] {
+				return nil
+			}
+		}
+		a := registry.Artifact{Layers: append(have.Layers, ours), Annotations: have.Annotations, ConfigType: ociv1.MediaTypeImageConfig}
+		if a.Config, err = signatureConfig(a.Layers); err != nil {
+			return err
+		}
+		if _, err := x.client.PushArtifact(ctx, tag, a); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("somebody else writes signatures of %s at the same time", d)
+}
+
+// signatureConfig is the configuration of an image of no platform, which a
+// manifest of signatures is to cosign 2.
+func signatureConfig(layers []registry.ArtifactLayer) ([]byte, error) {
+	c := ociv1.Image{RootFS: ociv1.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
+	for _, l := range layers {
+		d := l.Digest
+		if l.Data != nil {
+			d = digest.FromBytes(l.Data)
+		}
+		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, d)
+	}
+	return json.Marshal(c)
+}
+
+// signBundle adds a bundle that refers to the manifest.
+func (x *Exchange) signBundle(ctx context.Context, ref image.Reference, desc registry.Descriptor, key *trust.Signer) error {
+	statement, err := trust.SignStatement(desc.Digest)
+	if err != nil {
+		return err
+	}
+	env, err := key.Envelope(trust.InTotoType, statement)
+	if err != nil {
+		return err
+	}
+	bundle, err := trust.NewBundle(env, key.Public())
+	if err != nil {
+		return err
+	}
+	_, err = x.client.PushArtifact(ctx, image.Reference{Host: ref.Host, Path: ref.Path}, BundleArtifact(bundle, trust.SignPredicate, desc))
+	return err
+}
+
+// BundleArtifact is what cosign 3 keeps a bundle in: a manifest that refers to
+// subject. predicate is the type of what the bundle's statement says.
+func BundleArtifact(bundle []byte, predicate string, subject registry.Descriptor) registry.Artifact {
+	return registry.Artifact{
+		ArtifactType: trust.BundleType,
+		Layers:       []registry.ArtifactLayer{{Descriptor: registry.Descriptor{MediaType: trust.BundleType}, Data: bundle}},
+		Annotations: map[string]string{
+			"dev.sigstore.bundle.content":       "dsse-envelope",
+			"dev.sigstore.bundle.predicateType": predicate,
+			ociv1.AnnotationCreated:             time.Now().UTC().Format(time.RFC3339),
+		},
+		Subject: &subject,
+	}
+}
