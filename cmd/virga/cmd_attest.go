@@ -73,7 +73,7 @@ envelope.`,
 }
 
 func runAttest(ctx context.Context, env *environment, o attestOptions) error {
-	key, err := env.signer(o.signKey)
+	key, err := env.signer("--sign-key", o.signKey)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"virga/image"
 	"virga/registry"
 	"virga/storage"
-	"virga/trust"
 )
 
 // pushOptions is what the options of push mean.
@@ -87,11 +86,9 @@ func runPush(ctx context.Context, env *environment, o pushOptions) error {
 	if err != nil {
 		return err
 	}
-	var key *trust.Signer
-	if o.key != "" {
-		if key, err = env.signer(o.key); err != nil {
-			return err
-		}
+	key, err := env.signer("--sign-key", o.key)
+	if err != nil {
+		return err
 	}
 	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
 		var p *registry.Pushed

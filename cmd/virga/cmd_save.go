@@ -90,7 +90,7 @@ func newSaveOptions(env *environment, c *cli.Context) (saveOptions, error) {
 }
 
 func runSave(ctx context.Context, env *environment, o saveOptions) error {
-	key, err := env.signer(o.signKey)
+	key, err := env.signer("--sign-key", o.signKey)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"virga/exchange"
 	"virga/image"
@@ -59,7 +58,7 @@ there stay. cosign verifies it. What REF names is signed: an index as a whole.`,
 }
 
 func runSign(ctx context.Context, env *environment, o signOptions) error {
-	key, err := env.signer(o.key)
+	key, err := env.signer("--key", o.key)
 	if err != nil {
 		return err
 	}
@@ -76,53 +75,6 @@ func (env *environment) sign(ctx context.Context, x *exchange.Exchange, ref imag
 	}
 	env.log.Info(fmt.Sprintf("signed %s (%s) with key %s", ref, shortID(d), key.Public().Fingerprint()))
 	return nil
-}
-
-// maxKey bounds a file that is read as a key.
-const maxKey = 64 << 10
-
-// signer reads a private key.
-func (env *environment) signer(file string) (*trust.Signer, error) {
-	b, err := readBounded(env.abs(file), maxKey)
-	if err != nil {
-		return nil, fmt.Errorf("private key: %w", err)
-	}
-	s, err := trust.ParsePrivateKey(b, func() ([]byte, error) { return env.keyPassword("Password for " + file) })
-	if err != nil {
-		return nil, fmt.Errorf("%q: %w", file, err)
-	}
-	return s, nil
-}
-
-// readBounded reads a file of at most limit bytes.
-func readBounded(file string, limit int64) ([]byte, error) {
-	fi, err := os.Stat(file)
-	if err == nil && fi.Size() > limit {
-		err = fmt.Errorf("%q has more than %d bytes", file, limit)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return os.ReadFile(file)
-}
-
-// keyPassword is $COSIGN_PASSWORD, even if it is empty, else what is typed.
-func (env *environment) keyPassword(prompt string) ([]byte, error) {
-	if p, ok := env.lookupEnv("COSIGN_PASSWORD"); ok {
-		return []byte(p), nil
-	}
-	f, ok := env.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, &hintedError{errors.New("the key is encrypted, and there is no terminal to ask for the password"), "set $COSIGN_PASSWORD"}
-	}
-	defer env.show.pause()()
-	fmt.Fprint(env.stderr, prompt+": ")
-	p, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(env.stderr)
-	if err != nil {
-		return nil, fmt.Errorf("read password: %w", err)
-	}
-	return p, nil
 }
 
 func generateKeyPairCommand(env *environment) *cli.Command {

@@ -39,9 +39,9 @@ func (o *trustOptions) trust(env *environment) (exchange.Trust, error) {
 	}
 	want := trust.Demand{Source: "--verify-key"}
 	for _, file := range o.keys {
-		b, err := readBounded(env.abs(file), maxKey)
+		b, err := readSmallFile(env.abs(file), maxKey)
 		if err != nil {
-			return t, fmt.Errorf("--verify-key: %w", err)
+			return t, fmt.Errorf("--verify-key %q: %w", file, err)
 		}
 		key, err := trust.ParsePublicKey(b)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -16,32 +17,32 @@ import (
 // maxKey is more than any key in PEM has.
 const maxKey = 64 << 10
 
-// signer reads the private key of --sign-key; nil if none is given.
-func (env *environment) signer(file string) (*trust.Signer, error) {
+// signer reads the private key that an option names; nil if it names none.
+func (env *environment) signer(option, file string) (*trust.Signer, error) {
 	if file == "" {
 		return nil, nil
 	}
 	text, err := readSmallFile(env.abs(file), maxKey)
 	if err == nil {
 		var s *trust.Signer
-		if s, err = trust.ParsePrivateKey(text, func() ([]byte, error) { return env.keyPassword(file) }); err == nil {
+		if s, err = trust.ParsePrivateKey(text, func() ([]byte, error) { return env.keyPassword("Password for " + file) }); err == nil {
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("--sign-key %q: %w", file, err)
+	return nil, fmt.Errorf("%s %q: %w", option, file, err)
 }
 
 // keyPassword is $COSIGN_PASSWORD, which may be empty, else what is typed.
-func (env *environment) keyPassword(file string) ([]byte, error) {
+func (env *environment) keyPassword(prompt string) ([]byte, error) {
 	if v, ok := env.lookupEnv("COSIGN_PASSWORD"); ok {
 		return []byte(v), nil
 	}
 	f, ok := env.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, errors.New("its password is neither in $COSIGN_PASSWORD nor can be asked for: standard input is not a terminal")
+		return nil, &hintedError{errors.New("the key is encrypted, and there is no terminal to ask for the password"), "set $COSIGN_PASSWORD"}
 	}
 	defer env.show.pause()()
-	fmt.Fprintf(env.stderr, "Password for %s: ", file)
+	fmt.Fprint(env.stderr, prompt+": ")
 	secret, err := term.ReadPassword(int(f.Fd()))
 	fmt.Fprintln(env.stderr)
 	if err != nil {
@@ -52,17 +53,18 @@ func (env *environment) keyPassword(file string) ([]byte, error) {
 
 // readSmallFile reads a file of at most limit bytes.
 func readSmallFile(path string, limit int64) ([]byte, error) {
-	fi, err := os.Stat(path)
-	if err == nil && fi.Mode().IsRegular() && fi.Size() > limit {
-		return nil, fmt.Errorf("%d bytes, more than the %d that are accepted", fi.Size(), limit)
-	}
-	var b []byte
-	if err == nil {
-		b, err = os.ReadFile(path)
-	}
+	f, err := os.Open(path)
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		err = pe.Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("more than the %d bytes that are accepted", limit)
 	}
 	return b, err
 }
