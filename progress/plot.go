@@ -20,6 +20,8 @@ const (
 	rowHeight = 22
 	laneHead  = 34
 	plotTop   = 118
+
+	readableWidth = 900 // narrower windows scroll
 )
 
 // plotStyle has the colours, for light and dark. They come from a palette that
@@ -49,10 +51,10 @@ func (t *Trace) WriteHTML(w io.Writer) error {
 	_, err := fmt.Fprintf(w, `<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>%s</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
-<style>html{background:#fff}@media(prefers-color-scheme:dark){html{background:#12171d}}body{margin:0 auto;max-width:%dpx}svg{width:100%%;height:auto;display:block}</style>
+<style>html{background:#fff}@media(prefers-color-scheme:dark){html{background:#12171d}}body{margin:0 auto;max-width:%dpx}body{overflow-x:auto}svg{width:100%%;min-width:%dpx;height:auto;display:block}</style>
 </head><body>
 %s</body></html>
-`, html.EscapeString(Clean(t.title)), plotWidth+200, t.svg())
+`, html.EscapeString(Clean(t.title)), plotWidth+200, readableWidth, t.svg())
 	return err
 }
 
@@ -106,12 +108,15 @@ func (t *Trace) heading(p *plot) {
 	}
 	sums := fmt.Sprintf("%s elapsed, %s of CPU time, %d from the cache, %d computed, ", Duration(p.total), Duration(time.Duration(t.cpu*float64(time.Second))), hits, misses)
 	p.text("d", 24, 60, sums+t.start.Local().Format("2006-01-02 15:04:05"))
-	x := 24.0
-	for _, k := range [][2]string{{"miss", "computed"}, {"hit", "from the cache"}, {"none", "nothing to compute"}, {"wait", "looking, waiting for a processor"}, {"net", "transfer"}, {"bad", "failed"}} {
-		fmt.Fprintf(p, `<rect class="%s" x="%.0f" y="74" width="12" height="12" rx="3"/>`+"\n", k[0], x)
-		p.text("d", x+18, 85, k[1])
-		x += 18 + 6.4*float64(len(k[1])) + 26
+	p.WriteString(`<text class="d" y="85">`)
+	for i, k := range [][2]string{{"miss", "computed"}, {"hit", "from the cache"}, {"none", "nothing to compute"}, {"wait", "looking, waiting for a processor"}, {"net", "transfer"}, {"bad", "failed"}} {
+		at := `dx="22"`
+		if i == 0 {
+			at = `x="24"`
+		}
+		fmt.Fprintf(p, `<tspan class="%s" %s>■</tspan><tspan dx="6">%s</tspan>`, k[0], at, k[1])
 	}
+	p.WriteString("</text>\n")
 }
 
 // grid draws the time axis, in steps that are round.
@@ -184,7 +189,9 @@ func (p *plot) row(s *span, y int) {
 		fmt.Fprintf(p, `<rect class="wait" x="%.1f" y="%d" width="%.1f" height="12" rx="2"/>`, x0, y+5, x1-x0)
 	}
 	fmt.Fprintf(p, `<rect class="b %s" x="%.1f" y="%d" width="%.1f" height="14" rx="3"/>`+"\n", class, x1, y+4, max(2, x2-x1))
-	p.text("d m", max(x2, x1+2)+6, y+15, short(took))
+	if class != "none" || took >= time.Millisecond {
+		p.text("d m", max(x2, x1+2)+6, y+15, short(took))
+	}
 	p.WriteString("</g>\n")
 }
 

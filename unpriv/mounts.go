@@ -1,6 +1,7 @@
 package unpriv
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -72,7 +73,7 @@ func RunMounts() []specs.Mount {
 func Bind(source, target string, readOnly, create bool) (specs.Mount, error) {
 	m := specs.Mount{Destination: target, Type: "bind", Source: source, Options: []string{"rbind"}}
 	if _, err := os.Stat(source); err != nil {
-		return m, fmt.Errorf("bind %q: %w", source, root(err))
+		return m, &SourceError{source, root(err)}
 	}
 	if readOnly {
 		m.Options = append(m.Options, "ro")
@@ -81,6 +82,21 @@ func Bind(source, target string, readOnly, create bool) (specs.Mount, error) {
 		m.Options = append(m.Options, Create)
 	}
 	return m, nil
+}
+
+// SourceError says that what is to be mounted cannot be found on the host.
+type SourceError struct {
+	Path string
+	Err  error
+}
+
+func (e *SourceError) Error() string { return fmt.Sprintf("bind %q: %v", e.Path, e.Err) }
+
+func (e *SourceError) Unwrap() error { return e.Err }
+
+// Hint tells the order of the two paths, which are easily swapped.
+func (e *SourceError) Hint() string {
+	return "the first path of SRC[:DST[:ro]] is the host's, and has to exist; the second one is the image's, and is made if need be"
 }
 
 // Skeleton fills dir with the mount points of BuildMounts, to be the lowest
@@ -102,20 +118,30 @@ func Skeleton(dir string) error {
 	return nil
 }
 
-// TargetError says that a mount point does not exist in the image.
+// TargetError says that there is no mount point in the image, or that it is of
+// the other kind: only directories can be mounted on directories.
 type TargetError struct {
 	Path string
 	Err  error
 }
 
 func (e *TargetError) Error() string {
-	return fmt.Sprintf("mount %q: the image has no such mount point", e.Path)
+	switch {
+	case errors.Is(e.Err, unix.ENOTDIR):
+		return fmt.Sprintf("mount %q: what the image has there is of another kind", e.Path)
+	case errors.Is(e.Err, unix.ENOENT):
+		return fmt.Sprintf("mount %q: the image has no such mount point", e.Path)
+	}
+	return fmt.Sprintf("mount %q: the image has no such mount point, and it cannot be made: %v", e.Path, root(e.Err))
 }
 
 func (e *TargetError) Unwrap() error { return e.Err }
 
 // Hint says how to get one.
 func (e *TargetError) Hint() string {
+	if errors.Is(e.Err, unix.ENOTDIR) {
+		return "a directory is mounted on a directory, a file on a file, nothing below a file; a path that the image lacks is made"
+	}
 	return fmt.Sprintf("create %s in the image, for example with RUN mkdir -p, or mount elsewhere", e.Path)
 }
 

@@ -217,7 +217,7 @@ func TestBind(t *testing.T) {
 		{"file on missing point", bind(src+"/file", "/a/b/c", false, true), []string{"cat", "/a/b/c"}, "host's", ""},
 		{"missing point", bind(src, "/a/b/c", false, false), nil, "", `mount "/a/b/c": the image has no such mount point`},
 		{"in fresh file system", bind(src+"/file", "/dev/deep/file", true, true), []string{"cat", "/dev/deep/file"}, "host's", ""},
-		{"directory on file", bind(src, "/etc/hosts", false, false), nil, "", `mount "/etc/hosts": the image has no such mount point`},
+		{"directory on file", bind(src, "/etc/hosts", false, false), nil, "", `mount "/etc/hosts": what the image has there is of another kind`},
 		{"relative", specs.Mount{Type: "bind", Source: src, Destination: "tmp"}, nil, "", `mount "tmp": the path is not absolute`},
 		{"optional", specs.Mount{Type: "bind", Source: "/no/such", Destination: "/tmp", Options: []string{Optional}}, []string{"echo"}, "\n", ""},
 		{"gone", specs.Mount{Type: "bind", Source: "/no/such", Destination: "/tmp"}, nil, "", `bind "/no/such": no such file or directory`},

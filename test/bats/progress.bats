@@ -166,6 +166,15 @@ x'
     https_proxy=http://p:1 cause 'echo "Could not resolve host: x"; exit 6' 'https_proxy is set'
     cause 'chown 7:7 /bin/sh' 'root is not emulated' --force=none
     cause 'echo "/p: Exec format error"; exit 126' 'architecture'
+    cause 'echo "x: No space left on device"; exit 1' 'free some space'
+    cause 'echo "x: Disk quota exceeded"; exit 1' 'the disk quota is used up'
+    cause 'echo "x: certificate verify failed"; exit 1' 'certificate authority'
+    mkdir dir
+    cause true 'a directory is mounted on a directory' -b "$PWD/dir:/bin/busybox"
+    fails 'Dockerfile:2: RUN: mount "/bin/busybox": what the image has there is of another kind'
+    cause true 'a directory is mounted on a directory' -b /etc/passwd:/etc
+    cause true 'nothing below a file' -b "$PWD/dir:/bin/busybox/x"
+    cause true 'the first path of SRC*has to exist' -b "$PWD/none:/x"
 }
 
 @test "--timing draws where the time went, and a browser shows it" {
@@ -184,4 +193,8 @@ x'
     grep -q '</svg>' dom
     timeout 120 chromium --headless=new --no-sandbox --disable-gpu --screenshot="$PWD/t.png" --window-size=1240,500 "file://$PWD/t.html" 2>/dev/null
     [ "$(stat -c %s t.png)" -gt 10000 ]
+    # In a narrow window it scrolls, and is not drawn too small to be read.
+    sed 's|</body>|<script>document.title = document.querySelector("svg").clientWidth</script>&|' t.html >narrow.html
+    timeout 120 chromium --headless=new --no-sandbox --disable-gpu --dump-dom --window-size=500,500 "file://$PWD/narrow.html" 2>/dev/null >dom
+    grep -q '<title>900</title>' dom
 }
