@@ -16,12 +16,13 @@ import (
 	"virga/trust"
 )
 
-// What cosign 2 keeps attestations in: layers of this type, under a tag made of
-// the digest.
-const (
-	envelopeType   = "application/vnd.dsse.envelope.v1+json"
-	attestationTag = ".att"
-)
+// envelopeType is what cosign 2 keeps attestations in: layers of a manifest
+// under a tag made of the digest.
+const envelopeType = "application/vnd.dsse.envelope.v1+json"
+
+func attestationTag(ref image.Reference, d digest.Digest) image.Reference {
+	return image.Reference{Host: ref.Host, Path: ref.Path, Tag: d.Algorithm().String() + "-" + d.Encoded() + ".att"}
+}
 
 // Bounds of what is looked at: the attestations of one manifest, and the bytes
 // of one.
@@ -29,10 +30,6 @@ const (
 	maxAttestations = 256
 	MaxAttestation  = 32 << 20
 )
-
-// signPredicate is that of cosign 3's signatures, which lie in the same place
-// and attest nothing.
-const signPredicate = "https://sigstore.dev/cosign/sign/v1"
 
 // AttestationDemand is what an attestation must be to count.
 type AttestationDemand struct {
@@ -99,8 +96,7 @@ type foundAttestation struct {
 // newest first in each of the two places.
 func (x *Exchange) attestations(ctx context.Context, ref image.Reference, d digest.Digest) ([]foundAttestation, error) {
 	var out []foundAttestation
-	tag := image.Reference{Host: ref.Host, Path: ref.Path, Tag: d.Algorithm().String() + "-" + d.Encoded() + attestationTag}
-	tagged, err := x.client.Artifact(ctx, tag)
+	tagged, err := x.client.Artifact(ctx, attestationTag(ref, d))
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return nil, fmt.Errorf("look for attestations: %w", err)
 	}
@@ -215,7 +211,7 @@ func (want *AttestationDemand) verify(text []byte, digests []digest.Digest) (*Ve
 	if v.Statement, err = attest.Parse(v.Payload); err != nil {
 		return nil, err
 	}
-	if t := v.Statement.PredicateType; want.Type != "" && t != want.Type || t == signPredicate {
+	if t := v.Statement.PredicateType; want.Type != "" && t != want.Type || t == trust.SignPredicate { // an image's signature lies in the same place
 		return nil, fmt.Errorf("its predicate is %s", v.Statement.PredicateType)
 	}
 	if digests == nil {

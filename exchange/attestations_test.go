@@ -96,8 +96,8 @@ func TestVerifyAttestations(t *testing.T) {
 			return document(t, key, trust.InTotoType, statementAbout(t, "sha256:"+strings.Repeat("0", 64), attest.ProvenanceType), b)
 		}, "", "about something else"},
 		{"an image signature", func(d string, b bool) []byte {
-			return document(t, key, trust.InTotoType, statementAbout(t, d, signPredicate), b)
-		}, "", "its predicate is " + signPredicate},
+			return document(t, key, trust.InTotoType, statementAbout(t, d, trust.SignPredicate), b)
+		}, "", "its predicate is " + trust.SignPredicate},
 		{"another payload", func(d string, b bool) []byte {
 			return document(t, key, "text/plain", statementAbout(t, d, attest.ProvenanceType), b)
 		}, "", `its payload is "text/plain", no statement`},
@@ -161,12 +161,22 @@ func TestVerifyAttestationsAmongOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	manifest := registry.Descriptor{Digest: digest.Digest(d), Size: 1, MediaType: "application/vnd.oci.image.manifest.v1+json"}
-	if err := s.x.AttachProvenance(t.Context(), img, ref, manifest); err != nil {
+	if err := s.x.AttachProvenance(t.Context(), img, ref, manifest, nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	var none *NoAttestationError
 	if _, err := s.x.VerifyAttestations(t.Context(), ref, registry.Want{Platform: image.Host()}, want); !errors.As(err, &none) || len(none.Causes) > 0 {
 		t.Errorf("unsigned: %v", err)
+	}
+	signed := newSigner(t)
+	for range 2 { // the second time all is there
+		if err := s.x.AttachProvenance(t.Context(), img, ref, manifest, signed, SignBoth); err != nil {
+			t.Fatal(err)
+		}
+		found, err := s.x.VerifyAttestations(t.Context(), ref, registry.Want{Platform: image.Host()}, AttestationDemand{Keys: []*trust.PublicKey{signed.Public()}, Type: attest.ProvenanceType})
+		if err != nil || len(found) != 2 {
+			t.Fatalf("signed: %d found, error %v", len(found), err)
+		}
 	}
 	s.attach(t, ref, d, []byte("junk"), true)
 	s.attach(t, ref, d, document(t, key, trust.InTotoType, statementAbout(t, d, "t:1"), true), true)

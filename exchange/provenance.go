@@ -1,11 +1,14 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
+	ociv1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"virga/attest"
 	"virga/image"
@@ -49,8 +52,10 @@ func (x *Exchange) provenance(img *storage.Image) ([]byte, error) {
 }
 
 // AttachProvenance lets the statement how img was built refer to the manifest
-// that was pushed to dest. The same statement is attached once.
-func (x *Exchange) AttachProvenance(ctx context.Context, img *storage.Image, dest image.Reference, pushed registry.Descriptor) error {
+// that was pushed to dest. With a key it is signed, and lies where the cosign of
+// that format looks for attestations; without, it is a note. The same statement
+// is attached once.
+func (x *Exchange) AttachProvenance(ctx context.Context, img *storage.Image, dest image.Reference, pushed registry.Descriptor, key *trust.Signer, format SignFormat) error {
 	predicate, err := x.provenance(img)
 	if err != nil {
 		return err
@@ -59,13 +64,120 @@ func (x *Exchange) AttachProvenance(ctx context.Context, img *storage.Image, des
 	if err != nil {
 		return err
 	}
-	note := map[string]string{predicateAnnotation: attest.ProvenanceType}
-	_, err = x.client.PushArtifact(ctx, image.Reference{Host: dest.Host, Path: dest.Path}, registry.Artifact{
-		ArtifactType: trust.InTotoType, Annotations: note, Subject: &pushed,
-		Layers: []registry.ArtifactLayer{{Descriptor: registry.Descriptor{MediaType: trust.InTotoType}, Annotations: note, Data: statement}},
-	})
+	repo := image.Reference{Host: dest.Host, Path: dest.Path}
+	if key == nil {
+		err = x.attachNote(ctx, repo, pushed, statement)
+	} else {
+		err = x.attachSigned(ctx, repo, pushed, statement, key, format)
+	}
 	if err != nil {
 		return fmt.Errorf("attach the provenance to %s: %w", dest, err)
 	}
 	return nil
+}
+
+// attachNote attaches a statement that nobody signed, as BuildKit names such.
+func (x *Exchange) attachNote(ctx context.Context, repo image.Reference, subject registry.Descriptor, statement []byte) error {
+	note := map[string]string{predicateAnnotation: attest.ProvenanceType}
+	_, err := x.client.PushArtifact(ctx, repo, registry.Artifact{
+		ArtifactType: trust.InTotoType, Annotations: note, Subject: &subject,
+		Layers: []registry.ArtifactLayer{{Descriptor: registry.Descriptor{MediaType: trust.InTotoType}, Annotations: note, Data: statement}},
+	})
+	return err
+}
+
+// attachSigned attaches a signed statement in each place of the format in which
+// the key's own is not there yet.
+func (x *Exchange) attachSigned(ctx context.Context, repo image.Reference, subject registry.Descriptor, statement []byte, key *trust.Signer, format SignFormat) error {
+	have, err := x.attached(ctx, repo, subject.Digest, statement, key.Public())
+	if err != nil {
+		return err
+	}
+	env, err := key.Envelope(trust.InTotoType, statement)
+	if err != nil {
+		return err
+	}
+	if format != SignBundle && !have[SignSimple] {
+		if err := x.attachTagged(ctx, repo, subject.Digest, env); err != nil {
+			return err
+		}
+	}
+	if format == SignSimple || have[SignBundle] {
+		return nil
+	}
+	bundle, err := trust.NewBundle(env, key.Public())
+	if err != nil {
+		return err
+	}
+	_, err = x.client.PushArtifact(ctx, repo, BundleArtifact(bundle, attest.ProvenanceType, subject))
+	return err
+}
+
+// attached tells in which formats the statement is attached already, signed by
+// key. Whatever is wrong with others does not matter.
+func (x *Exchange) attached(ctx context.Context, repo image.Reference, d digest.Digest, statement []byte, key *trust.PublicKey) (map[SignFormat]bool, error) {
+	found, err := x.attestations(ctx, repo, d)
+	have := map[SignFormat]bool{}
+	for _, f := range found {
+		text, err := x.fetchAttestation(ctx, repo, f)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			continue
+		}
+		env, err := openEnvelope(text)
+		if err != nil {
+			continue
+		}
+		if got, err := env.Verify(key); err != nil || !bytes.Equal(got, statement) {
+			continue
+		}
+		if f.manifest == "" {
+			have[SignSimple] = true
+		} else {
+			have[SignBundle] = true
+		}
+	}
+	return have, err
+}
+
+// attachTagged adds an envelope to those under cosign 2's tag. The protocol has
+// no lock: whoever writes at the same moment may take it out again, so it is
+// looked for once more.
+func (x *Exchange) attachTagged(ctx context.Context, repo image.Reference, d digest.Digest, env *trust.Envelope) error {
+	text, err := json.Marshal(env)
+	if err != nil {
+		return err
+	}
+	tag := attestationTag(repo, d)
+	for range 3 {
+		have, err := x.client.Artifact(ctx, tag)
+		if errors.Is(err, registry.ErrNotFound) {
+			have, err = &registry.Artifact{}, nil
+		}
+		if err != nil {
+			return err
+		}
+		config := ociv1.Image{RootFS: ociv1.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
+		for _, l := range have.Layers {
+			if l.Digest == digest.FromBytes(text) {
+				return nil
+			}
+			config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.Digest)
+		}
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(text))
+		have.Layers = append(have.Layers, registry.ArtifactLayer{
+			Descriptor: registry.Descriptor{MediaType: envelopeType}, Data: text,
+			Annotations: map[string]string{trust.SignatureAnnotation: "", "predicateType": attest.ProvenanceType},
+		})
+		a := registry.Artifact{Layers: have.Layers, Annotations: have.Annotations, ConfigType: ociv1.MediaTypeImageConfig}
+		if a.Config, err = json.Marshal(config); err != nil {
+			return err
+		}
+		if _, err := x.client.PushArtifact(ctx, tag, a); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("somebody else writes attestations of %s at the same time", d)
 }

@@ -49,6 +49,7 @@ type buildOptions struct {
 	cacheFrom []exchange.CachePlace
 	cacheTo   []exchange.CachePlace
 	attest    bool
+	attestKey string // --attest-key as given
 	trust     trustOptions
 }
 
@@ -84,6 +85,7 @@ and then Containerfile are looked for in CONTEXT.`,
 			&cli.StringFlag{Name: "iidfile", Usage: "write the image id to `FILE`"},
 			&cli.StringFlag{Name: "metadata-file", Usage: "write what was built to `FILE`, as JSON"},
 			&cli.BoolFlag{Name: "attest", Usage: "keep with the image how it is built, and push that with it"},
+			&cli.StringFlag{Name: "attest-key", Usage: "with --attest, sign what is pushed of it with the private key `FILE`; $COSIGN_PASSWORD opens it"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "say what would be done, do nothing"},
 			&cli.BoolFlag{Name: "parse-only", Usage: "print the Dockerfile's syntax tree and stop"},
 			&choiceFlag{&cli.StringFlag{Name: "format", Value: "text", Usage: "print the tree as `FORM`: text or json"}, []string{"text", "json"}},
@@ -109,7 +111,7 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 		metadata: c.String("metadata-file"), squash: c.Bool("squash"), flat: c.Bool("flat"), timestamp: c.String("timestamp"),
 		dryRun: c.Bool("dry-run"), parseOnly: c.Bool("parse-only"), check: c.Bool("check"), format: c.String("format"),
 		secrets: c.StringSlice("secret"), ssh: c.StringSlice("ssh"), timing: c.String("timing"),
-		attest: c.Bool("attest"),
+		attest: c.Bool("attest"), attestKey: c.String("attest-key"),
 	}
 	if err := wantArgs(c, 1, 1, "CONTEXT"); err != nil {
 		return o, err
@@ -120,6 +122,9 @@ func newBuildOptions(env *environment, c *cli.Context) (buildOptions, error) {
 	}
 	if o.jobs, err = intOption(c, "jobs", 1, 0); err != nil {
 		return o, err
+	}
+	if o.attestKey != "" && !o.attest {
+		return o, &usageError{msg: "build: --attest-key has nothing to sign", hint: "--attest keeps how the image is built"}
 	}
 	if o.context == "-" && o.file != "" {
 		return o, usagef("build: --file %q has no context to be in: the Dockerfile is standard input", o.file)
@@ -242,6 +247,10 @@ func buildImage(ctx context.Context, env *environment, store *storage.Store, x *
 	if err != nil {
 		return err
 	}
+	key, err := env.signer("--attest-key", o.attestKey)
+	if err != nil {
+		return err
+	}
 	if len(o.cacheFrom)+len(o.cacheTo) > 0 {
 		opts.Remote = x.NewCache(o.cacheFrom, o.cacheTo)
 	}
@@ -257,7 +266,7 @@ func buildImage(ctx context.Context, env *environment, store *storage.Store, x *
 	if o.dryRun {
 		return nil
 	}
-	if err := writeOutputs(ctx, env, x, o.outputs, res.Image, opts.Tags); err != nil {
+	if err := writeOutputs(ctx, env, x, o.outputs, res.Image, opts.Tags, key); err != nil {
 		return err
 	}
 	return reportBuild(env, o, opts.Tags, res)

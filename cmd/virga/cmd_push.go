@@ -11,6 +11,7 @@ import (
 	"virga/image"
 	"virga/registry"
 	"virga/storage"
+	"virga/trust"
 )
 
 // pushOptions is what the options of push mean.
@@ -98,7 +99,7 @@ func runPush(ctx context.Context, env *environment, o pushOptions) error {
 		} else {
 			var img storage.Image
 			if img, err = findImage(store, o.image); err == nil {
-				p, err = pushImage(ctx, env, x, &img, o.dest, o.push)
+				p, err = pushImage(ctx, env, x, &img, o.dest, o.push, key, o.form)
 			}
 		}
 		if err != nil {
@@ -117,13 +118,14 @@ func runPush(ctx context.Context, env *environment, o pushOptions) error {
 	})
 }
 
-// pushImage pushes an image, and how it was built if that was kept.
-func pushImage(ctx context.Context, env *environment, x *exchange.Exchange, img *storage.Image, dest image.Reference, opts exchange.PushOptions) (*registry.Pushed, error) {
+// pushImage pushes an image, and how it was built if that was kept: signed, if
+// there is a key.
+func pushImage(ctx context.Context, env *environment, x *exchange.Exchange, img *storage.Image, dest image.Reference, opts exchange.PushOptions, key *trust.Signer, form exchange.SignFormat) (*registry.Pushed, error) {
 	p, err := x.Push(ctx, img, dest, opts)
 	if err != nil || img.Provenance == "" {
 		return p, err
 	}
-	if err := x.AttachProvenance(ctx, img, dest, p.Descriptor); err != nil {
+	if err := x.AttachProvenance(ctx, img, dest, p.Descriptor, key, form); err != nil {
 		return nil, err
 	}
 	env.log.Info(fmt.Sprintf("attached to %s: its provenance", shortID(p.Digest)))

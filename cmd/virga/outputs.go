@@ -11,6 +11,7 @@ import (
 	"virga/exchange"
 	"virga/image"
 	"virga/storage"
+	"virga/trust"
 )
 
 // buildOutput is a --output of build: a file, or for type image further names.
@@ -126,11 +127,12 @@ func outputNames(list []buildOutput) []image.Reference {
 	return names
 }
 
-// writeOutputs writes what --output asks for. tags are the image's names.
-func writeOutputs(ctx context.Context, env *environment, x *exchange.Exchange, list []buildOutput, img *storage.Image, tags []image.Reference) error {
+// writeOutputs writes what --output asks for. tags are the image's names; key
+// signs how it was built, nil: nobody does.
+func writeOutputs(ctx context.Context, env *environment, x *exchange.Exchange, list []buildOutput, img *storage.Image, tags []image.Reference, key *trust.Signer) error {
 	for _, o := range list {
 		if o.form == "image" {
-			if err := pushOutput(ctx, env, x, o, img, tags); err != nil {
+			if err := pushOutput(ctx, env, x, o, img, tags, key); err != nil {
 				return err
 			}
 			continue
@@ -149,7 +151,7 @@ func writeOutputs(ctx context.Context, env *environment, x *exchange.Exchange, l
 	return nil
 }
 
-func pushOutput(ctx context.Context, env *environment, x *exchange.Exchange, o buildOutput, img *storage.Image, tags []image.Reference) error {
+func pushOutput(ctx context.Context, env *environment, x *exchange.Exchange, o buildOutput, img *storage.Image, tags []image.Reference, key *trust.Signer) error {
 	if !o.push {
 		return nil
 	}
@@ -158,7 +160,7 @@ func pushOutput(ctx context.Context, env *environment, x *exchange.Exchange, o b
 		names = tags
 	}
 	for _, n := range names {
-		p, err := pushImage(ctx, env, x, img, n, exchange.PushOptions{})
+		p, err := pushImage(ctx, env, x, img, n, exchange.PushOptions{}, key, exchange.SignBoth)
 		if err != nil {
 			return err
 		}

@@ -337,3 +337,31 @@ cosign_attests() {
         fails 'not by the key asked for'
     done
 }
+
+@test "build --attest-key: cosign verifies the provenance that was pushed" {
+    local d
+    tiny
+    key_pair k; key_pair other
+    dockerfile <<<'FROM tiny'
+    virga_run 2 build --attest-key k.key -t app .
+    fails '--attest-key has nothing to sign'
+    virga_run 0 build --attest --attest-key k.key -t signed_app -o "type=image,name=$REGISTRY/att/signed,push=true" .
+    virga_run 0 verify-attestation --verify-key k.pub --type provenance "$REGISTRY/att/signed"
+    [ "$(wc -l <<<"$output")" -eq 2 ] # in cosign's old form and its new
+    jq -s -e '.[0] == .[1]' <<<"$output"
+    virga_run 1 verify-attestation --verify-key other.pub "$REGISTRY/att/signed"
+    virga_run 0 push --sign-key k.key --sign-format bundle signed_app "$REGISTRY/att/pushed"
+    virga_run 0 verify-attestation --verify-key k.pub "$REGISTRY/att/pushed"
+    [ "$(wc -l <<<"$output")" -eq 1 ]
+    [ -n "${COSIGN2-}" ] && [ -n "${COSIGN3-}" ] || skip "\$COSIGN2 and \$COSIGN3 name no programs"
+    "$COSIGN2" verify-attestation --key k.pub --insecure-ignore-tlog --allow-http-registry --type slsaprovenance1 "$REGISTRY/att/signed" | jq -e '.payloadType == "application/vnd.in-toto+json"'
+    # A bundle by key needs nothing of the trusted root, but cosign a file.
+    echo '{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}' >root.json
+    for cosign in "$COSIGN2 --new-bundle-format" "$COSIGN3"; do
+        # shellcheck disable=SC2086 # a program and its option
+        set -- $cosign
+        "$1" verify-attestation "${@:2}" --trusted-root root.json --key k.pub --insecure-ignore-tlog --allow-http-registry --type slsaprovenance1 "$REGISTRY/att/signed" >verified
+        jq -e '.payloadType == "application/vnd.in-toto+json"' verified
+        run ! "$1" verify-attestation "${@:2}" --trusted-root root.json --key other.pub --insecure-ignore-tlog --allow-http-registry --type slsaprovenance1 "$REGISTRY/att/signed"
+    done
+}
