@@ -27,7 +27,7 @@ var symptoms = []symptom{
 		"the site's certificate authority is not known in the image: COPY it and run update-ca-certificates, or mount the host's with --bind"},
 	{network, ""}, // networkAdvice
 	{`unable to locate package|no installation candidate|no match for argument|unable to find a match`,
-		"the list of packages is missing or old: update it in the same RUN (apt-get update && apt-get install -y ...)"},
+		"the name is wrong, or the list of packages missing or old: update it in the same RUN (apt-get update && apt-get install -y ...)"},
 	{`hash sum mismatch|file has unexpected size`, "a proxy or mirror gave an old file: try again, or with --rebuild so that the package lists are fetched anew"},
 }
 

@@ -78,7 +78,7 @@ func (env *environment) settings() ([]setting, error) {
 			list = append(list, setting{"credentials", f, "found"})
 		}
 	}
-	for _, name := range []string{"VIRGA_USERNAME", "CH_IMAGE_USERNAME", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
+	for _, name := range []string{"VIRGA_CACHE_MAX", "VIRGA_USERNAME", "CH_IMAGE_USERNAME", "CH_IMAGE_AUTH", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
 		"SSL_CERT_FILE", "SSL_CERT_DIR", "SOURCE_DATE_EPOCH", "VIRGA_LOG_FILE", "CH_LOG_FILE", "CH_LOG_FESTOON", "NO_COLOR"} {
 		if v := env.getenv(name); v != "" {
 			list = append(list, setting{strings.ToLower(name), withoutPassword(v), "$" + name})

@@ -8,8 +8,11 @@ setup() {
 teardown() { registry_stop "${PRIVATE_PID-}"; }
 
 @test "the commands of all pages do what the pages say" {
+    local name
     [ -x "$VIRGA_TEST_TOP/bin/docs.test" ] || missing "bin/docs.test (make bats makes it)"
-    virga push -q --compression gzip:1 debian "$REGISTRY/library/debian:bookworm"
+    for name in library/debian:bookworm nvidia/cuda:12.4.1-base-ubuntu22.04; do
+        virga push -q --compression gzip:1 debian "$REGISTRY/$name"
+    done
     # ada with the secret s3cret (bcrypt)
     # shellcheck disable=SC2016
     echo 'ada:$2y$04$o9M9/fyJcs6AkXYpy35Bs.69w3BrzM1PoW4MYzgRSfLBAGgtmlIGq' >htpasswd

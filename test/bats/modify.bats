@@ -35,7 +35,8 @@ setup() { common_setup; }
 }
 
 @test "config says where settings come from; the site's file" {
-    HTTPS_PROXY=http://me:secret@proxy:1 virga_run 0 config
+    HTTPS_PROXY=http://me:secret@proxy:1 VIRGA_CACHE_MAX=20GB virga_run 0 config
+    [[ $output == *virga_cache_max*20GB*'$VIRGA_CACHE_MAX'* ]]
     [[ $output == *storage*"$VIRGA_STORAGE"*'$VIRGA_STORAGE'* && $output != *secret* ]]
     mkdir data
     echo hello >data/f

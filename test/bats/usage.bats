@@ -63,3 +63,16 @@ setup() { common_setup; }
     VIRGA_LOG_FILE=$PWD/log2 virga_run 1 inspect nothing
     grep 'virga: error: ' log2
 }
+
+@test "each exit status of the reference is that of a command, and no other is" {
+    tiny
+    virga_run 0 list
+    virga_run 1 delete nothing
+    virga_run 2 list --no-such-option
+    virga_run 125 run nothing
+    virga_run 126 run tiny /etc/passwd
+    virga_run 127 run tiny no-such-program
+    virga_run 143 run tiny sh -c 'kill -TERM $$'
+    run sed -n '/^## Exit statuses/,/^## Env/s/^| \([0-9][0-9+N]*\) |.*/\1/p' "$VIRGA_TEST_TOP/docs/reference.md"
+    [ "$(echo $output)" = '0 1 2 125 126 127 128+N' ] || { echo "$output"; return 1; }
+}

@@ -18,6 +18,8 @@ import (
 //     from run to run (digests, times, sizes) are not compared.
 //   - <!-- not run: REASON --> before a "sh" block keeps it from running, and
 //     <!-- fails --> says that it ends with an error.
+//   - <!-- run: the last column --> before a table makes a "sh" block of the code
+//     in that column.
 //   - Other languages (dockerfile, toml, ...), and blocks without one, are no
 //     commands.
 type block struct {
@@ -31,6 +33,8 @@ type block struct {
 var (
 	fence    = regexp.MustCompile("^( *)```([a-z]*)$")
 	notRun   = regexp.MustCompile(`^ *<!-- not run: (.+) -->$`)
+	column   = regexp.MustCompile(`^ *<!-- run: the last column -->$`)
+	code     = regexp.MustCompile("`([^`]+)`")
 	fails    = regexp.MustCompile(`^ *<!-- fails -->$`)
 	inline   = regexp.MustCompile("`(virga [^`]+)`")
 	commands = regexp.MustCompile(`(?m)^(\$|#)? *(virga|sudo|make|apt-get|docker|podman) `)
@@ -40,7 +44,7 @@ var (
 func blocks(text string) ([]block, error) {
 	var out []block
 	var open *block
-	indent, before := "", ""
+	indent, before, inTable := "", "", false
 	for i, line := range strings.Split(text, "\n") {
 		m := fence.FindStringSubmatch(line)
 		switch {
@@ -52,8 +56,13 @@ func blocks(text string) ([]block, error) {
 			open.fails = fails.MatchString(before)
 		case open == nil && strings.HasPrefix(strings.TrimSpace(line), "```"):
 			return nil, fmt.Errorf("line %d: a fence is three backquotes and one word at most: %s", i+1, line)
+		case open == nil && strings.HasPrefix(line, "|") && column.MatchString(before):
+			if !inTable {
+				out, inTable = append(out, block{line: i + 1, lang: "sh"}), true
+			}
+			out[len(out)-1].text += lastCell(line)
 		case open == nil:
-			before = line
+			before, inTable = line, false
 		case strings.TrimPrefix(line, indent) == "```":
 			out = append(out, *open)
 			open, before = nil, ""
@@ -65,6 +74,17 @@ func blocks(text string) ([]block, error) {
 		return nil, fmt.Errorf("line %d: this block has no end", open.line)
 	}
 	return out, nil
+}
+
+// lastCell is the code in the last cell of a table's row, a line for each piece.
+func lastCell(row string) string {
+	const bar = "\x00"
+	cells := strings.Split(strings.TrimSuffix(strings.ReplaceAll(strings.TrimSpace(row), `\|`, bar), "|"), "|")
+	text := ""
+	for _, m := range code.FindAllStringSubmatch(cells[len(cells)-1], -1) {
+		text += strings.ReplaceAll(m[1], bar, "|") + "\n"
+	}
+	return text
 }
 
 // top is the directory that holds README.md and docs.
@@ -159,8 +179,10 @@ func TestLinks(t *testing.T) {
 }
 
 func TestBlocks(t *testing.T) {
-	got, err := blocks("a\n```sh\nx\n```\n<!-- not run: it needs root -->\n```sh\ny\n```\n<!-- fails -->\n  ```sh\n  z\n    zz\n  ```\n```\nd\n```\n")
-	want := []block{{2, "sh", "x\n", "", false}, {6, "sh", "y\n", "it needs root", false}, {10, "sh", "z\n  zz\n", "", true}, {14, "", "d\n", "", false}}
+	got, err := blocks("a\n```sh\nx\n```\n<!-- not run: it needs root -->\n```sh\ny\n```\n<!-- fails -->\n  ```sh\n  z\n    zz\n  ```\n```\nd\n```\n" +
+		"<!-- run: the last column -->\n| `no` | x |\n|---|---|\n| `p` | `q \\| r` or `s` |\n\n| `t` |\n")
+	want := []block{{2, "sh", "x\n", "", false}, {6, "sh", "y\n", "it needs root", false}, {10, "sh", "z\n  zz\n", "", true}, {14, "", "d\n", "", false},
+		{18, "sh", "q | r\ns\n", "", false}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v\nwant %v", got, err, want)
 	}
