@@ -67,7 +67,7 @@ show virga build -t hello "$here/hello"
 
 say "4. The result"
 show virga run hello
-show virga run hello -- /hello "$USER"
+show virga run hello -- "$USER"
 
 say "done in $(($(date +%s) - start)) seconds; now try"
 cat <<EOF

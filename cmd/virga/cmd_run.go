@@ -39,10 +39,12 @@ type runOptions struct {
 	chain      []storage.TreeID // of an image in storage, once located
 }
 
-const runDescription = `Options end at IMAGE: what follows is the program and its own options. Without
-a program, the image's ENTRYPOINT and CMD are run. The exit status is the
-program's; 128+N if signal N ended it, 125 if virga failed, 126 if the program
-cannot be executed, 127 if there is none.
+const runDescription = `Options end at IMAGE: what follows is for the program. The image's ENTRYPOINT is
+run with it; without it, with the image's CMD, as docker run does. An image
+without an ENTRYPOINT runs what follows itself, as does any with --entrypoint "",
+which is what ch-run does. The exit status is the program's; 128+N if signal N
+ended it, 125 if virga failed, 126 if the program cannot be executed, 127 if
+there is none.
 With --state there is no IMAGE: the program, or a shell, is in the files, the
 environment and the directory that the RUN of a failed build had, as root; the
 build's error message tells the ID. Changes are forgotten at the end.`
@@ -54,7 +56,7 @@ func runCommand(env *environment) *cli.Command {
 		Usage:       "run a program in an image",
 		ArgsUsage:   "IMAGE [CMD [ARG...]]",
 		Description: runDescription,
-		Flags:       append(runFlags(o), &cli.StringFlag{Name: "entrypoint", Usage: "run the program `P` instead of the image's ENTRYPOINT"}),
+		Flags:       append(runFlags(o), &cli.StringFlag{Name: "entrypoint", Usage: "run the program `P` instead of the image's ENTRYPOINT; \"\": none"}),
 		Action: func(c *cli.Context) error {
 			if o.state = c.String("state"); o.state != "" {
 				o.command = c.Args().Slice()
@@ -274,7 +276,9 @@ func (o *runOptions) directory(ctx context.Context, env *environment) (*unpriv.I
 	return &unpriv.Image{Lower: []string{dir}}, &config.Config, done, nil
 }
 
-// args is the program: the one given, else the image's.
+// args is the program and its arguments, as docker has them: the image's
+// ENTRYPOINT, or what was given instead of it, then the words given, else the
+// image's CMD. In a state there is no ENTRYPOINT: its words are the program.
 func (o *runOptions) args(c *image.RunConfig) ([]string, error) {
 	args := o.command
 	switch {
@@ -286,8 +290,11 @@ func (o *runOptions) args(c *image.RunConfig) ([]string, error) {
 		args = append([]string{*o.entrypoint}, args...)
 	case len(args) == 0 && o.entrypoint != nil:
 		args = c.Cmd
+	case o.entrypoint != nil || o.state != "":
 	case len(args) == 0:
 		args = append(slices.Clone(c.Entrypoint), c.Cmd...)
+	default:
+		args = append(slices.Clone(c.Entrypoint), args...)
 	}
 	if len(args) == 0 {
 		return nil, &noProgramError{o.image}

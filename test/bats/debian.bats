@@ -28,12 +28,12 @@ COPY --from=build /src/hello /hello
 ENTRYPOINT ["/hello"]
 EOF
     TIME_LIMIT=900 virga_run 0 build -t hello .
-    virga_run 0 run hello -- /hello world
+    virga_run 0 run hello -- world
     prints_like "*world! I am uid $(id -u)*"
     virga push hello "$REGISTRY/hello:1"
     virga delete hello
     virga_run 0 pull "$REGISTRY/hello:1"
-    virga_run 0 run "$REGISTRY/hello:1" -- /hello again
+    virga_run 0 run "$REGISTRY/hello:1" -- again
     prints_like "*again*"
 }
 

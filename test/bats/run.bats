@@ -57,6 +57,32 @@ EOF
     fails "no ENTRYPOINT or CMD"
 }
 
+@test "arguments: ENTRYPOINT gets them in place of CMD, as with docker" {
+    app <<<$'FROM tiny\nENTRYPOINT ["/bin/echo", "entry"]\nCMD ["cmd"]'
+    virga_run 0 run app
+    prints 'entry cmd'
+    virga_run 0 run app a -b
+    prints 'entry a -b'
+    virga_run 0 run app -- a
+    prints 'entry a'
+    virga_run 0 run --force app a
+    prints 'entry a'
+    virga_run 0 run --entrypoint /bin/echo app
+    prints ''
+    virga_run 0 run --entrypoint= app echo x
+    prints x
+    virga_run 0 shell app <<<'echo in a shell'
+    prints 'in a shell'
+    app <<<$'FROM tiny\nCMD ["echo", "cmd"]'
+    virga_run 0 run app echo other
+    prints other
+    # Not where a build failed: what is given there is the program.
+    dockerfile <<<$'FROM tiny\nENTRYPOINT ["/bin/echo", "entry"]\nRUN exit 1'
+    virga_run 1 build -t no .
+    virga_run 0 run --state "$(sed -n 's/^hint: .*run --state //p' <<<"$stderr")" echo there
+    prints there
+}
+
 @test "the caller's name, files and network are there" {
     virga_run 0 run tiny -- id -un
     prints "$(id -un)"
