@@ -5,6 +5,7 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 BINDIR   = $(PREFIX)/bin
+LIBEXEC  = $(PREFIX)/libexec/virga
 MANDIR   = $(PREFIX)/share/man
 BASHDIR  = $(PREFIX)/share/bash-completion/completions
 ZSHDIR   = $(PREFIX)/share/zsh/site-functions
@@ -32,14 +33,16 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
-build: go ## build the binary bin/virga
+build: go ## build bin/virga, and bin/virga-keyless that it runs
 	@mkdir -p bin
 	$(GOBUILD) -o bin/virga ./cmd/virga
+	$(GOBUILD) -o bin/virga-keyless ./cmd/virga-keyless
 
 .PHONY: install
 install: build ## install binary, manual and completions below DESTDIR/PREFIX
-	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBEXEC)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(BASHDIR)' '$(DESTDIR)$(ZSHDIR)' '$(DESTDIR)$(FISHDIR)'
 	install -m 755 bin/virga '$(DESTDIR)$(BINDIR)/virga'
+	install -m 755 bin/virga-keyless '$(DESTDIR)$(LIBEXEC)/virga-keyless'
 	install -m 644 $(MANPAGES) '$(DESTDIR)$(MANDIR)/man1'
 	bin/virga completion bash >'$(DESTDIR)$(BASHDIR)/virga'
 	bin/virga completion zsh >'$(DESTDIR)$(ZSHDIR)/_virga'
@@ -47,7 +50,7 @@ install: build ## install binary, manual and completions below DESTDIR/PREFIX
 
 .PHONY: uninstall
 uninstall: ## remove what install installed
-	rm -f '$(DESTDIR)$(BINDIR)/virga' '$(DESTDIR)$(BASHDIR)/virga' '$(DESTDIR)$(ZSHDIR)/_virga' '$(DESTDIR)$(FISHDIR)/virga.fish'
+	rm -f '$(DESTDIR)$(BINDIR)/virga' '$(DESTDIR)$(LIBEXEC)/virga-keyless' '$(DESTDIR)$(BASHDIR)/virga' '$(DESTDIR)$(ZSHDIR)/_virga' '$(DESTDIR)$(FISHDIR)/virga.fish'
 	cd '$(DESTDIR)$(MANDIR)/man1' && rm -f $(notdir $(MANPAGES))
 
 .PHONY: demo
@@ -80,6 +83,10 @@ conformance: build ## Dockerfiles built by virga and buildah, compared (root); F
 .PHONY: truth
 truth: build ## packages installed with root emulated and by real root, compared (root)
 	@GO='$(GO)' test/conformance/run bin/virga -run TestTruth
+
+.PHONY: cosign
+cosign: build ## signatures of virga and the real cosign 2 and 3, verified by each other; COSIGN_CACHE=DIR has them
+	@GO='$(GO)' test/cosign/run
 
 .PHONY: lint
 lint: go ## formatting, vet, layers, shell syntax; golangci-lint and shellcheck if present

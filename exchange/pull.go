@@ -47,11 +47,15 @@ func (x *Exchange) Pull(ctx context.Context, ref image.Reference, want registry.
 // resolve finds an image in its registry, and the signatures that it must have.
 // No layer is fetched before.
 func (x *Exchange) resolve(ctx context.Context, ref image.Reference, want registry.Want) (*registry.Remote, []image.Verification, error) {
+	demands, err := x.demands(ref)
+	if err != nil {
+		return nil, nil, err
+	}
 	r, err := x.client.Resolve(ctx, ref, want)
 	if err != nil {
 		return nil, nil, err
 	}
-	seen, err := x.admit(ctx, ref, digestsOf(r.Index.Digest, r.Descriptor.Digest), x.demands(ref))
+	seen, err := x.admit(ctx, ref, digestsOf(r.Index.Digest, r.Descriptor.Digest), demands)
 	return r, seen, err
 }
 

@@ -3,6 +3,7 @@ package exchange
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,11 +18,15 @@ import (
 // Trust is what images must fulfil before a layer of them is fetched or used.
 type Trust struct {
 	Demands []trust.Demand // for every image
+	Policy  *trust.Policy  // for those of registries; nil: none
 	Keyless trust.KeylessVerifier
 }
 
 // demands are what an image of a registry must fulfil.
-func (x *Exchange) demands(image.Reference) []trust.Demand { return x.opts.Trust.Demands }
+func (x *Exchange) demands(ref image.Reference) ([]trust.Demand, error) {
+	list, err := x.opts.Trust.Policy.Demands(ref)
+	return append(slices.Clone(x.opts.Trust.Demands), list...), err
+}
 
 // Verify reports which signatures fulfil the demands for what ref names in
 // its registry. Nothing is stored. Without any demand the result is empty.
@@ -86,12 +91,19 @@ func (l *signatureList) fulfils(ctx context.Context, want *trust.Demand) (*image
 				return v, nil
 			}
 		}
-		if ctx.Err() != nil {
-			return nil, err
+		if ctx.Err() != nil || !aboutSignature(err) {
+			return nil, fmt.Errorf("verify %s: %w", l.ref, err)
 		}
 		refused.Causes = append(refused.Causes, err)
 	}
 	return nil, refused
+}
+
+// aboutSignature reports whether an error says that a signature is not good, and
+// not that it could not be seen.
+func aboutSignature(err error) bool {
+	var unchecked *trust.UncheckedError
+	return !errors.As(err, &unchecked) && !errors.Is(err, registry.ErrUnreachable) && !errors.Is(err, registry.ErrUnauthorized) && !errors.Is(err, registry.ErrRateLimited)
 }
 
 func (l *signatureList) list(ctx context.Context) error {
@@ -150,12 +162,15 @@ func (x *Exchange) admitStored(ctx context.Context, img *storage.Image) (*storag
 // storedDemands are what an image in storage must fulfil, and the reference by
 // which its signatures are found.
 func (x *Exchange) storedDemands(img *storage.Image) (image.Reference, []trust.Demand, error) {
-	name := cmp.Or(img.Source, img.Ref)
-	ref, err := image.ParseReference(name)
+	ref, err := image.ParseReference(cmp.Or(img.Source, img.Ref))
 	if err != nil {
 		return ref, nil, fmt.Errorf("image %s: %w", img.Ref, err)
 	}
-	return ref, slices.Clone(x.demands(ref)), nil
+	if img.Source == "" { // a policy is for what comes from a registry
+		return ref, slices.Clone(x.opts.Trust.Demands), nil
+	}
+	demands, err := x.demands(ref)
+	return ref, demands, err
 }
 
 // unsignableError says that an image must be signed and cannot be: it is in no

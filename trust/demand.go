@@ -59,7 +59,8 @@ func (k *Keyless) matches(identity string) bool {
 
 // KeylessVerifier checks a signature's certificate, its proofs and the
 // signature itself, and returns the identity and its issuer. d is the image
-// that the signature lies beside.
+// that the signature lies beside. An error that says nothing about the signature
+// is an *UncheckedError.
 type KeylessVerifier interface {
 	VerifyKeyless(ctx context.Context, s *Signature, want *Keyless, d digest.Digest) (identity, issuer string, err error)
 }
@@ -156,6 +157,20 @@ func (want *Demand) Remembers(v *image.Verification, ref image.Reference, digest
 	k := want.Keyless
 	return k != nil && v.Issuer != "" && k.Issuer == v.Issuer && k.matches(v.Identity) && k.root() == v.Root
 }
+
+// UncheckedError says why keyless signatures cannot be checked.
+type UncheckedError struct {
+	Err    error
+	Advice string
+}
+
+func (e *UncheckedError) Error() string {
+	return "keyless signatures cannot be checked: " + e.Err.Error()
+}
+func (e *UncheckedError) Unwrap() error { return e.Err }
+
+// Hint says what may be done, or "".
+func (e *UncheckedError) Hint() string { return e.Advice }
 
 // RefusedError says that an image does not fulfil a demand.
 type RefusedError struct {

@@ -9,49 +9,7 @@ import (
 	"virga/exchange"
 	"virga/image"
 	"virga/registry"
-	"virga/trust"
 )
-
-// verifyFlags are the options of pull, build and verify that demand signatures.
-func verifyFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "verify-key", Usage: "demand a signature by the public key in `FILE`, or by one of several"},
-	}
-}
-
-// trustOptions is what verifyFlags mean.
-type trustOptions struct {
-	keys []string // files
-}
-
-func newTrustOptions(c *cli.Context) (trustOptions, error) {
-	return trustOptions{keys: c.StringSlice("verify-key")}, nil
-}
-
-// given reports whether the command line demands anything.
-func (o *trustOptions) given() bool { return len(o.keys) > 0 }
-
-// trust reads the keys.
-func (o *trustOptions) trust(env *environment) (exchange.Trust, error) {
-	var t exchange.Trust
-	if !o.given() {
-		return t, nil
-	}
-	want := trust.Demand{Source: "--verify-key"}
-	for _, file := range o.keys {
-		b, err := readSmallFile(env.abs(file), maxKey)
-		if err != nil {
-			return t, fmt.Errorf("--verify-key %q: %w", file, err)
-		}
-		key, err := trust.ParsePublicKey(b)
-		if err != nil {
-			return t, fmt.Errorf("--verify-key %q: %w", file, err)
-		}
-		want.Keys = append(want.Keys, key)
-	}
-	t.Demands = append(t.Demands, want)
-	return t, nil
-}
 
 func verifyCommand(env *environment) *cli.Command {
 	return &cli.Command{
@@ -68,9 +26,6 @@ it. Signatures by virga and by cosign are looked for. Nothing is stored.`,
 			o, err := newTrustOptions(c)
 			if err != nil {
 				return err
-			}
-			if !o.given() {
-				return usagef("verify: whose signature? --verify-key FILE says it")
 			}
 			ref, err := env.remoteReference(c.Args().First())
 			if err != nil {
@@ -89,6 +44,9 @@ func runVerify(ctx context.Context, env *environment, ref image.Reference, o tru
 	want := registry.Want{Platform: env.globals.platform, Yolo: env.globals.anyPlatform}
 	return env.withRegistry(t, func(x *exchange.Exchange) error {
 		seen, err := x.Verify(ctx, ref, want)
+		if err == nil && len(seen) == 0 {
+			return &usageError{msg: "verify: whose signature? Neither an option nor the signature policy demands one", hint: "--verify-key FILE, or --verify-identity ID with --verify-issuer ISS"}
+		}
 		for _, v := range seen {
 			fmt.Fprintf(env.stdout, "%s %s\n", v.Digest, v.Signer())
 		}

@@ -16,8 +16,10 @@ type environment struct {
 	// lookupEnv tells a variable that is empty from one that is not set.
 	lookupEnv func(string) (string, bool)
 	siteFile  string // of the site's defaults; "": none
-	dir       string // working directory, absolute
-	uid       int    // effective user
+	// systemPolicy is the system's signature policy; "": none.
+	systemPolicy string
+	dir          string // working directory, absolute
+	uid          int    // effective user
 
 	log     *slog.Logger
 	logFile *os.File     // nil: none
@@ -30,7 +32,7 @@ type environment struct {
 // directory that no longer exists is "", found out when something needs it.
 func processEnvironment() *environment {
 	dir, _ := os.Getwd()
-	return &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, lookupEnv: os.LookupEnv, siteFile: siteFile, dir: dir, uid: os.Geteuid()}
+	return &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, lookupEnv: os.LookupEnv, siteFile: siteFile, systemPolicy: "/etc/containers/policy.json", dir: dir, uid: os.Geteuid()}
 }
 
 // abs returns path as the user meant it: relative to the working directory.

@@ -37,7 +37,10 @@ func examples(command string) []string {
 	case "sign":
 		return []string{"virga sign --key cosign.key registry.example.org/me/app:1"}
 	case "verify":
-		return []string{"virga verify --verify-key cosign.pub registry.example.org/me/app:1"}
+		return []string{
+			"virga verify --verify-key cosign.pub registry.example.org/me/app:1",
+			"virga verify --verify-identity ada@example.com --verify-issuer https://accounts.google.com registry.example.org/me/app:1",
+		}
 	case "generate-key-pair":
 		return []string{"virga generate-key-pair --output-key-prefix release"}
 	case "run":

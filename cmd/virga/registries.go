@@ -150,6 +150,11 @@ func (env *environment) withExchange(ctx context.Context, opts exchange.Options,
 		return err
 	}
 	defer client.Close()
+	if opts.Trust.Keyless == nil { // without options there is still the policy
+		if opts.Trust, err = (&trustOptions{}).trust(env); err != nil {
+			return err
+		}
+	}
 	opts.AlwaysDownload, opts.Yolo = env.globals.alwaysDownload, env.globals.anyPlatform
 	opts.Log = env.log
 	return do(store, exchange.New(store, client, opts))

@@ -29,6 +29,7 @@ var layers = map[string]int{
 	"virga/storage":       1,
 	"virga/build":         2,
 	"virga/exchange":      2,
+	"virga/keyless":       2,
 }
 
 // homes are the only packages that import a module directly; a path ending in
@@ -44,6 +45,7 @@ var homes = map[string][]string{
 	"github.com/syndtr/gocapability/":          {"virga/unpriv"},
 	"golang.org/x/net/bpf":                     {"virga/fakeroot"},
 	"github.com/secure-systems-lab/":           {"virga/trust"},
+	"github.com/sigstore/":                     {"virga/keyless"},
 }
 
 // onlyStandard are packages that need nothing but the standard library.
@@ -115,6 +117,21 @@ func TestDependenciesAreAtHome(t *testing.T) {
 			host, _, _ := strings.Cut(imp, "/")
 			if slices.Contains(onlyStandard, pkg) && (strings.Contains(host, ".") || host == "virga") {
 				t.Errorf("%s imports %s; it needs the standard library alone", pkg, imp)
+			}
+		}
+	}
+}
+
+// What costs every start of a program is not linked by virga.
+func TestVirgaStartsFast(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "virga/cmd/virga").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for p := range strings.Lines(string(out)) {
+		for _, slow := range []string{"github.com/sigstore/", "google.golang.org/grpc", "virga/keyless"} {
+			if strings.HasPrefix(p, slow) {
+				t.Errorf("virga links %s", strings.TrimSpace(p))
 			}
 		}
 	}

@@ -240,3 +240,74 @@ put() { reg "$1/manifests/$2" -X PUT -H "Content-Type: application/vnd.oci.image
     virga_run 0 build -t app --cache-from "$REGISTRY/sig/cache:1" --verify-key cosign.pub .
     [[ $stderr != *"no signature"* ]]
 }
+
+policy() { mkdir -p "$XDG_CONFIG_HOME/containers" && cat >"$XDG_CONFIG_HOME/containers/policy.json"; }
+
+@test "a signature policy: what is not signed is not pulled, built on or tagged around" {
+    local host=$REGISTRY
+    signed policy/app:1
+    signed policy/other:1
+    virga pull -q "$host/tiny:latest"
+    virga pull -q "$host/policy/app:1"
+    policy <<EOF
+{"default": [{"type": "reject"}], "transports": {"docker": {
+    "$host/policy/app": [{"type": "sigstoreSigned", "keyPath": "$PWD/cosign.pub", "signedIdentity": {"type": "matchRepository"}}],
+    "$host/policy/other": [{"type": "sigstoreSigned", "keyPath": "$PWD/cosign.pub"}]}}}
+EOF
+    virga_run 0 verify "$host/policy/app:1"
+    virga_run 0 pull "$host/policy/app:1"
+    virga inspect "$host/policy/app:1" | jq -e '.[0].Verified[0].source | contains("policy.json")'
+    virga_run 1 pull "$host/tiny:latest"
+    fails policy.json refused
+    # cosign's signatures name no tag.
+    virga_run 1 pull "$host/policy/other:1"
+    fails "another name"
+    hints signedIdentity
+    # What is in storage is no way around it, under whatever name; what was
+    # made here is.
+    virga tag "$host/tiny:latest" innocent
+    for from in "$host/tiny:latest" innocent; do
+        echo "FROM $from" >Dockerfile
+        virga_run 1 build -t app .
+        fails refused
+    done
+    echo 'FROM tiny' >Dockerfile
+    virga_run 0 build -t app .
+    virga_run 0 push app "$host/policy/third:1"
+    echo 'FROM app' >Dockerfile
+    virga_run 0 build -t app2 .
+    # The two options.
+    echo '{"default": [{"type": "insecureAcceptAnything"}]}' >any.json
+    virga_run 0 pull --signature-policy any.json "$host/tiny:latest"
+    other
+    virga_run 1 pull --verify-key other.pub "$host/policy/app:1"
+    virga_run 2 verify --signature-policy any.json "$host/policy/app:1"
+    fails "whose signature"
+    virga_run 1 pull --signature-policy none.json "$host/tiny:latest"
+    fails none.json
+    echo '{"default": [{"type": "sigstoreSigned"}]}' | policy
+    virga_run 1 pull "$host/policy/app:1"
+    fails policy.json "exactly one"
+}
+
+@test "keyless: both or neither, and never by something else" {
+    local image=$REGISTRY/sig/keyless:1
+    signed sig/keyless:1
+    virga_run 2 verify --verify-identity me@example.com "$image"
+    fails --verify-issuer
+    virga_run 2 pull --verify-issuer https://issuer.example "$image"
+    fails identity
+    virga_run 2 build --verify-identity-regexp '.*' .
+    fails --verify-issuer
+    virga_run 2 pull --verify-identity "" --verify-issuer https://issuer.example "$image"
+    fails empty
+    virga_run 2 pull --verify-key cosign.pub --verify-identity me --verify-issuer https://issuer.example "$image"
+    fails exclude
+    virga_run 2 pull --verify-identity-regexp '(' --verify-issuer https://issuer.example "$image"
+    fails regexp
+    virga_run 1 pull --verify-identity me --verify-issuer https://issuer.example "$image"
+    fails "by a key, not by an identity"
+    nothing_pulled
+}
+
+nothing_pulled() { [ -z "$(virga list -q "$REGISTRY/*" 2>/dev/null || true)" ]; }
