@@ -74,6 +74,7 @@ bats: build ## the command from outside; TESTS=FILE... chooses
 	@sh test/need.sh bats
 	@$(GOENV) $(GO) test -c -o bin/stress.test ./test/stress
 	@$(GOENV) $(GO) test -c -o bin/docs.test ./test/docs
+	@$(GOENV) $(GO) test -c -o bin/keyless.test ./keyless
 	@test/bats/run $(TESTS)
 
 .PHONY: conformance

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/testing/ca"
 	"github.com/sigstore/sigstore-go/pkg/testing/data"
+	"github.com/sigstore/sigstore-go/pkg/tlog"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"virga/image"
@@ -36,9 +39,9 @@ var (
 	theirs = digest.FromString("another manifest")
 )
 
-// newSigstore is a Sigstore of its own, and its trusted root as a policy file
-// that names its authority and log has it.
-func newSigstore(t *testing.T) (*ca.VirtualSigstore, []byte) {
+// newSigstore is a Sigstore of its own, a policy file that names its authority and
+// log, and the trusted root that is made of that.
+func newSigstore(t *testing.T) (_ *ca.VirtualSigstore, trustedRoot []byte, policy string) {
 	t.Helper()
 	s, err := ca.NewVirtualSigstore()
 	if err != nil {
@@ -55,8 +58,8 @@ func newSigstore(t *testing.T) (*ca.VirtualSigstore, []byte) {
 		der, err := x509.MarshalPKIXPublicKey(l.PublicKey)
 		encode(t, &log, "PUBLIC KEY", der, err)
 	}
-	policy := `{"default":[{"type":"sigstoreSigned","fulcio":{"caData":"` + base64.StdEncoding.EncodeToString(authority.Bytes()) + `","oidcIssuer":"` + issuer +
-		`","subjectEmail":"` + identity + `"},"rekorPublicKeyData":"` + base64.StdEncoding.EncodeToString(log.Bytes()) + `","signedIdentity":{"type":"matchRepository"}}]}`
+	policy = `{"default":[{"type":"sigstoreSigned","fulcio":{"caData":"` + base64.StdEncoding.EncodeToString(authority.Bytes()) + `","oidcIssuer":"` + issuer +
+		`","subjectEmail":"` + identity + `"},"rekorPublicKeyData":"` + base64.StdEncoding.EncodeToString(log.Bytes()) + `","signedIdentity":{"type":"exactRepository","dockerRepository":"registry.example/me/app"}}]}`
 	p, err := trust.ParsePolicy("test", []byte(policy), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +68,7 @@ func newSigstore(t *testing.T) (*ca.VirtualSigstore, []byte) {
 	if err != nil || len(demands) != 1 {
 		t.Fatal(demands, err)
 	}
-	return s, demands[0].Keyless.TrustedRoot
+	return s, demands[0].Keyless.TrustedRoot, policy
 }
 
 func encode(t *testing.T, w *bytes.Buffer, kind string, der []byte, err error) {
@@ -78,8 +81,9 @@ func encode(t *testing.T, w *bytes.Buffer, kind string, der []byte, err error) {
 	}
 }
 
-// certificate is the certificate of what s signed, and its entry in the log.
-func material(t *testing.T, e *ca.TestEntity) (*x509.Certificate, *protorekor.TransparencyLogEntry) {
+// material is the certificate of what s signed, and its entry in the log, with
+// the log's promise.
+func material(t *testing.T, s *ca.VirtualSigstore, e *ca.TestEntity) (*x509.Certificate, *protorekor.TransparencyLogEntry) {
 	t.Helper()
 	content, err := e.VerificationContent()
 	if err != nil {
@@ -89,7 +93,20 @@ func material(t *testing.T, e *ca.TestEntity) (*x509.Certificate, *protorekor.Tr
 	if err != nil {
 		t.Fatal(err)
 	}
-	return content.Certificate(), entries[0].TransparencyLogEntry()
+	entry := entries[0].TransparencyLogEntry()
+	promise, err := s.RekorSignPayload(tlog.RekorPayload{
+		Body: entries[0].Body(), IntegratedTime: entry.IntegratedTime, LogIndex: entry.LogIndex, LogID: hex.EncodeToString(entry.LogId.KeyId),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body struct{ Kind, APIVersion string }
+	if err := json.Unmarshal(entry.CanonicalizedBody, &body); err != nil {
+		t.Fatal(err)
+	}
+	entry.InclusionPromise = &protorekor.InclusionPromise{SignedEntryTimestamp: promise}
+	entry.KindVersion = &protorekor.KindVersion{Kind: body.Kind, Version: body.APIVersion}
+	return content.Certificate(), entry
 }
 
 // attest is what cosign 3 would write for the image d: a bundle with the proof
@@ -104,7 +121,7 @@ func attest(t *testing.T, s *ca.VirtualSigstore, d digest.Digest, at time.Time, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, entry := material(t, e)
+	cert, entry := material(t, s, e)
 	content, err := e.SignatureContent()
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +158,7 @@ func sign(t *testing.T, s *ca.VirtualSigstore, d digest.Digest, at time.Time) tr
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, entry := material(t, e)
+	cert, entry := material(t, s, e)
 	content, err := e.SignatureContent()
 	if err != nil {
 		t.Fatal(err)
@@ -161,8 +178,8 @@ func sign(t *testing.T, s *ca.VirtualSigstore, d digest.Digest, at time.Time) tr
 }
 
 func TestAnswer(t *testing.T) {
-	s, trusted := newSigstore(t)
-	_, otherRoot := newSigstore(t)
+	s, trusted, _ := newSigstore(t)
+	_, otherRoot, _ := newSigstore(t)
 	now := time.Now().Add(5 * time.Minute)
 	without := func(name string, sig trust.Signature) trust.Signature {
 		sig.Annotations = map[string]string{certificateAnnotation: sig.Annotations[certificateAnnotation], logAnnotation: sig.Annotations[logAnnotation]}
@@ -276,5 +293,27 @@ func TestPublicSigstore(t *testing.T) {
 	r.Image = "sha512:" + digest.Digest(strings.Repeat("0", 128))
 	if _, _, err := check(data.TrustedRoot(t, "public-good.json"), b, &r); err == nil {
 		t.Error("it is good for anything")
+	}
+}
+
+// Not a test: test/bats/sign.bats signs the image $SIGN_DIGEST with it, and finds
+// both kinds of signature, the trusted root and a policy in $SIGN_DIR.
+func TestSignForBats(t *testing.T) {
+	dir, d := os.Getenv("SIGN_DIR"), digest.Digest(os.Getenv("SIGN_DIGEST"))
+	if dir == "" {
+		t.Skip("SIGN_DIR is not set")
+	}
+	s, trusted, policy := newSigstore(t)
+	now := time.Now().Add(5 * time.Minute)
+	legacy := sign(t, s, d, now)
+	legacy.Annotations[trust.SignatureAnnotation] = base64.StdEncoding.EncodeToString(legacy.Sig)
+	annotations, err := json.Marshal(legacy.Annotations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"root.json": trusted, "policy.json": []byte(policy), "bundle": attest(t, s, d, now, nil).Bundle, "payload": legacy.Payload, "annotations": annotations} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -92,7 +92,8 @@ put() { reg "$1/manifests/$2" -X PUT -H "Content-Type: application/vnd.oci.image
     fails --key
     hints generate-key-pair
     virga_run 2 verify "$REGISTRY/sig/keys:1"
-    fails --verify-key
+    fails "whose signature"
+    hints --verify-key
 }
 
 @test "signatures are kept, and none is made twice" {
@@ -311,3 +312,69 @@ EOF
 }
 
 nothing_pulled() { [ -z "$(virga list -q "$REGISTRY/*" 2>/dev/null || true)" ]; }
+
+# keyless_sign NAME FORM signs NAME:1 with an identity, as cosign 2 (simple) or 3
+# (bundle) does; root.json and policy.json are for the Sigstore of this one.
+keyless_sign() {
+    local d blob size
+    d=$(push_image "$1:1" "$SUITE_DIR/tiny.tar")
+    SIGN_DIR=$PWD SIGN_DIGEST=$d keyless.test -test.run TestSignForBats >/dev/null
+    printf '{}' >empty
+    put_blob "$1" empty >/dev/null
+    local config='{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}'
+    if [ "$2" = simple ]; then
+        blob=$(put_blob "$1" payload)
+        jq -n --argjson config "$config" --arg d "$blob" --slurpfile a annotations --argjson size "$(stat -c %s payload)" '{schemaVersion: 2,
+            mediaType: "application/vnd.oci.image.manifest.v1+json", config: $config, layers: [{
+                mediaType: "application/vnd.dev.cosign.simplesigning.v1+json", digest: $d, size: $size, annotations: $a[0]}]}' | put "$1" "$(sig_tag "$d")"
+        return
+    fi
+    blob=$(put_blob "$1" bundle)
+    size=$(oci "$1" "$d" | wc -c)
+    jq -n --argjson config "$config" --arg d "$blob" --argjson size "$(stat -c %s bundle)" --arg s "$d" --argjson ssize "$size" '{schemaVersion: 2,
+        mediaType: "application/vnd.oci.image.manifest.v1+json", artifactType: "application/vnd.dev.sigstore.bundle.v0.3+json", config: $config,
+        layers: [{mediaType: "application/vnd.dev.sigstore.bundle.v0.3+json", digest: $d, size: $size}],
+        subject: {mediaType: "application/vnd.oci.image.manifest.v1+json", digest: $s, size: $ssize}}' >m
+    put "$1" "$(digest_of m)" <m
+    jq -n --arg d "$(digest_of m)" --argjson size "$(stat -c %s m)" '{schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: [{
+        mediaType: "application/vnd.oci.image.manifest.v1+json", digest: $d, size: $size, artifactType: "application/vnd.dev.sigstore.bundle.v0.3+json"}]}' |
+        reg "$1/manifests/${d/:/-}" -X PUT -H "Content-Type: application/vnd.oci.image.index.v1+json" --data-binary @- >/dev/null
+}
+
+@test "keyless: who signed, by either format of cosign" {
+    local form image who=(--verify-identity ada@example.com --verify-issuer https://issuer.example.com)
+    for form in simple bundle; do
+        image=$REGISTRY/keyless/$form:1
+        keyless_sign keyless/$form $form
+        # The certificate of this Sigstore is in no log of certificates.
+        virga_run 1 verify "${who[@]}" --trusted-root root.json "$image"
+        fails "signed certificate timestamp"
+        virga_run 1 verify "${who[@]}" --trusted-root policy.json "$image"
+        fails "cannot be checked" "trusted root"
+        hints --trusted-root
+        nothing_left
+    done
+    # A policy that names authority and log asks for no log of certificates, but
+    # for the image's name, which a bundle does not have.
+    virga_run 1 pull --signature-policy policy.json "$image"
+    fails "another name"
+    keyless_sign keyless/simple simple
+    image=$REGISTRY/keyless/simple:1
+    virga_run 0 pull --signature-policy policy.json "$image"
+    virga inspect "$image" | jq -e '.[0].Verified[0] | .identity == "ada@example.com" and .issuer == "https://issuer.example.com"'
+    virga reset
+    sed 's/ada@/eve@/' policy.json >eve.json
+    virga_run 1 pull --signature-policy eve.json "$image"
+    fails "eve@example.com"
+    keyless_sign keyless/other simple # by another Sigstore: policy.json is another one now
+    virga_run 1 pull --signature-policy policy.json "$image"
+    fails "log"
+    nothing_left
+    # Without the program that verifies it nothing is good.
+    mkdir alone
+    cp "$(command -v virga)" alone/
+    run -1 --separate-stderr alone/virga pull "${who[@]}" --trusted-root root.json "$image"
+    fails virga-keyless
+    hints "make install"
+    nothing_left
+}
