@@ -66,6 +66,20 @@ END
     [[ $stderr != *$'\e'* ]]
 }
 
+@test "a terminal: plain lines if it is dumb, no colours with NO_COLOR" {
+    dockerfile <<<$'FROM tiny\nRUN echo printed'
+    terminal 60 20 "TERM=dumb virga build -t app ."
+    screen 'ended=0'
+    [[ $screen == *$'  2. RUN echo printed\nprinted\n'*'grown in'* ]]
+    $T send-keys "clear; NO_COLOR=1 virga build --rebuild -t app .; echo again=\$?" Enter
+    screen 'again=0'
+    [[ $screen == *'2. RUN echo printed'*[0-9]s*'grown in'* && $screen != *$'\nprinted\n'* ]]
+    [[ $($T capture-pane -e -p) != *$'\e['* ]]
+    $T send-keys "clear; virga build --rebuild -t app .; echo third=\$?" Enter
+    screen 'third=0'
+    [[ $($T capture-pane -e -p) == *$'\e['* ]]
+}
+
 @test "plain lines: number, hit or miss, all output, no control characters" {
     dockerfile <<<$'FROM tiny\nENV A=b\nRUN printf "a\\033[31mb\\n"\nLABEL x="\e[2J"'
     virga_run 0 build -t app .
