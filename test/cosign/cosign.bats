@@ -91,13 +91,14 @@ virga_verifies_cosign() {
     virga_run 0 sign --key "$KEYS/rsa.key" "$image"
     sign2 p521 "$REGISTRY/side@$d"
     sign3 ed25519 "$REGISTRY/side@$d"
-    for k in p256 p384 p521 ed25519 rsa; do
+    sign3 virga "$REGISTRY/side@$d"
+    for k in $keys; do
         virga_run 0 verify --verify-key "$KEYS/$k.pub" "$image"
     done
-    verify3 p384 "$image"
-    verify3 ed25519 "$image"
+    # Not with keys of other kinds: cosign hashes otherwise when it signs with them
+    # than it expects when it verifies.
+    verify3 virga "$image"
     verify3 rsa "$image"
     "$COSIGN3" verify --new-bundle-format=false --insecure-ignore-tlog --key "$KEYS/p256.pub" "$image"
-    "$COSIGN3" verify --new-bundle-format=false --insecure-ignore-tlog --key "$KEYS/p521.pub" "$image"
     "$COSIGN3" verify --new-bundle-format=false --insecure-ignore-tlog --key "$KEYS/rsa.pub" "$image"
 }
