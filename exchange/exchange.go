@@ -78,14 +78,14 @@ func (x *Exchange) Base(ctx context.Context, ref image.Reference, want image.Pla
 	case err == nil && !x.opts.Yolo && !want.Matches(img.Platform):
 		x.log.Info("image in storage is for another platform, asking the registry", "image", ref.String(), "have", img.Platform.String(), "want", want.String())
 	case err == nil:
-		admitted, err := x.admitStored(ctx, img)
+		err := x.admitStored(ctx, img)
 		if only := (*unsignableError)(nil); errors.As(err, &only) && img.Source == ref.String() {
 			break // the manifest that is signed is no longer here
 		}
 		if err != nil {
 			return nil, err
 		}
-		return x.refit(ctx, admitted)
+		return x.refit(ctx, img)
 	case !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrNotDurable):
 		return nil, err
 	}

@@ -257,6 +257,9 @@ func (x *Exchange) keep(ctx context.Context, ref image.Reference, r *registry.Re
 		Chain: []storage.TreeID{tree.ID}, Platform: r.Platform, Size: tree.Bytes, Stored: time.Now().UTC(),
 		Source: ref.String(), Verified: seen,
 	}
+	if img.Digest == "" { // cut: not what was signed
+		img.Verified = nil
+	}
 	if r.Config.Created != nil {
 		img.Created = *r.Config.Created
 	}

@@ -129,13 +129,13 @@ func (l *signatureList) get(ctx context.Context, i int) (*trust.Signature, error
 	return l.got[i].sig, l.got[i].err
 }
 
-// admitStored is admit for an image in storage, and returns it with what was
-// verified, which is recorded. What was verified before is not asked of the
+// admitStored is admit for an image in storage, and records what was verified.
+// What was verified before is not asked of the
 // registry again: that works where there is no network.
-func (x *Exchange) admitStored(ctx context.Context, img *storage.Image) (*storage.Image, error) {
+func (x *Exchange) admitStored(ctx context.Context, img *storage.Image) error {
 	ref, demands, err := x.storedDemands(img)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	digests := digestsOf(img.IndexDigest, img.Digest)
 	demands = slices.DeleteFunc(demands, func(want trust.Demand) bool {
@@ -143,20 +143,30 @@ func (x *Exchange) admitStored(ctx context.Context, img *storage.Image) (*storag
 	})
 	switch {
 	case len(demands) == 0:
-		return img, nil
+		return nil
 	case img.Digest == "" && demands[0].Reject == "":
-		return nil, &unsignableError{img.Ref, demands[0].Source}
+		return &unsignableError{img.Ref, demands[0].Source}
 	}
 	seen, err := x.admit(ctx, ref, digests, demands)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := *img
-	out.Verified = append(slices.Clone(img.Verified), seen...)
-	if err := x.store.PutImage(ctx, out); err != nil {
-		return nil, err
+	return x.noteVerified(ctx, img, seen)
+}
+
+// noteVerified records what was verified of an image, unless its name means
+// another one by now.
+func (x *Exchange) noteVerified(ctx context.Context, img *storage.Image, seen []image.Verification) error {
+	ref, err := img.Reference()
+	if err != nil {
+		return err
 	}
-	return &out, nil
+	now, err := x.store.Image(ref)
+	if err != nil || now.ID != img.ID || now.Digest != img.Digest {
+		return nil
+	}
+	now.Verified = append(now.Verified, seen...)
+	return x.store.PutImage(ctx, *now)
 }
 
 // storedDemands are what an image in storage must fulfil, and the reference by

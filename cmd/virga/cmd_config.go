@@ -72,7 +72,14 @@ func (env *environment) settings() ([]setting, error) {
 			break
 		}
 	}
-	list = append(list, conf)
+	policy := setting{"signature policy", "", "none found"}
+	for _, f := range env.policyFiles() {
+		if _, err := os.Stat(f); err == nil {
+			policy = setting{"signature policy", f, "found"}
+			break
+		}
+	}
+	list = append(list, conf, policy)
 	for _, f := range env.keychain().Files {
 		if _, err := os.Stat(f); err == nil {
 			list = append(list, setting{"credentials", f, "found"})

@@ -103,13 +103,18 @@ func (o *trustOptions) keyless(env *environment) (*trust.Keyless, error) {
 	return k, nil
 }
 
+// policyFiles are where a signature policy is, the first that exists.
+func (env *environment) policyFiles() []string {
+	return []string{filepath.Join(env.configDir("containers"), "policy.json"), env.systemPolicy}
+}
+
 // maxPolicy bounds a signature policy.
 const maxPolicy = 4 << 20
 
 // signaturePolicy is the policy in file, else the user's, else the system's
 // (containers-policy.json(5)); nil if there is none.
 func (env *environment) signaturePolicy(file string) (*trust.Policy, error) {
-	candidates := []string{filepath.Join(env.configDir("containers"), "policy.json"), env.systemPolicy}
+	candidates := env.policyFiles()
 	if file != "" {
 		candidates = []string{env.abs(file)}
 	}

@@ -363,6 +363,9 @@ keyless_sign() {
     virga_run 0 pull --signature-policy policy.json "$image"
     virga inspect "$image" | jq -e '.[0].Verified[0] | .identity == "ada@example.com" and .issuer == "https://issuer.example.com"'
     virga reset
+    echo "FROM $image" >Dockerfile
+    virga_run 0 build -t app --signature-policy policy.json .
+    virga reset
     sed 's/ada@/eve@/' policy.json >eve.json
     virga_run 1 pull --signature-policy eve.json "$image"
     fails "eve@example.com"
@@ -377,4 +380,35 @@ keyless_sign() {
     fails virga-keyless
     hints "make install"
     nothing_left
+}
+
+# Debian builds skopeo and podman without sigstoreSigned, so they are no judges of
+# that.
+@test "a signature policy is accepted and refused as by skopeo" {
+    command -v skopeo >/dev/null || missing skopeo
+    local list theirs ours accepted=0
+    while read -r list; do
+        sed "s,HOST,$REGISTRY,g" >policy.json <<<"$list"
+        theirs=0 ours=0
+        rm -rf copy
+        skopeo --policy policy.json copy -q --src-tls-verify=false "docker://$REGISTRY/tiny:latest" dir:copy >theirs 2>&1 || theirs=1
+        virga pull --signature-policy policy.json "$REGISTRY/tiny:latest" >ours 2>&1 || ours=1
+        [ $theirs = $ours ] || { echo "$list: skopeo $theirs, virga $ours"; cat theirs ours; return 1; }
+        accepted=$((accepted + 1 - ours))
+    done <<'EOF'
+{"default": [{"type": "insecureAcceptAnything"}]}
+{"default": [{"type": "reject"}]}
+{"default": [{"type": "insecureAcceptAnything"}, {"type": "reject"}]}
+{"default": []}
+{"transports": {}}
+{"default": [{"type": "reject"}], "transports": {"docker": {"HOST": [{"type": "insecureAcceptAnything"}]}}}
+{"default": [{"type": "reject"}], "transports": {"docker": {"HOST/tiny": [{"type": "insecureAcceptAnything"}], "HOST/tiny:latest": [{"type": "reject"}]}}}
+{"default": [{"type": "reject"}], "transports": {"docker": {"HOST/tin": [{"type": "insecureAcceptAnything"}]}}}
+{"default": [{"type": "insecureAcceptAnything"}], "transports": {"docker": {"": [{"type": "reject"}]}}}
+{"default": [{"type": "reject"}], "transports": {"docker": {"*.0.0.1": [{"type": "insecureAcceptAnything"}]}}}
+{"default": [{"type": "insecureAcceptAnything"}], "transports": {"docker-daemon": {"": [{"type": "sigstoreSigned"}]}}}
+{"default": [{"type": "insecureAcceptAnything"}], "other": {}}
+{"default": [{"type": "unknown"}]}
+EOF
+    [ $accepted -eq 3 ]
 }
