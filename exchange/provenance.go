@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
-	ociv1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"virga/attest"
 	"virga/image"
@@ -142,42 +140,14 @@ func (x *Exchange) attached(ctx context.Context, repo image.Reference, d digest.
 	return have, err
 }
 
-// attachTagged adds an envelope to those under cosign 2's tag. The protocol has
-// no lock: whoever writes at the same moment may take it out again, so it is
-// looked for once more.
+// attachTagged adds an envelope to those under cosign 2's tag.
 func (x *Exchange) attachTagged(ctx context.Context, repo image.Reference, d digest.Digest, env *trust.Envelope) error {
 	text, err := json.Marshal(env)
 	if err != nil {
 		return err
 	}
-	tag := attestationTag(repo, d)
-	for range 3 {
-		have, err := x.client.Artifact(ctx, tag)
-		if errors.Is(err, registry.ErrNotFound) {
-			have, err = &registry.Artifact{}, nil
-		}
-		if err != nil {
-			return err
-		}
-		config := ociv1.Image{RootFS: ociv1.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
-		for _, l := range have.Layers {
-			if l.Digest == digest.FromBytes(text) {
-				return nil
-			}
-			config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.Digest)
-		}
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.FromBytes(text))
-		have.Layers = append(have.Layers, registry.ArtifactLayer{
-			Descriptor: registry.Descriptor{MediaType: envelopeType}, Data: text,
-			Annotations: map[string]string{trust.SignatureAnnotation: "", "predicateType": attest.ProvenanceType},
-		})
-		a := registry.Artifact{Layers: have.Layers, Annotations: have.Annotations, ConfigType: ociv1.MediaTypeImageConfig}
-		if a.Config, err = json.Marshal(config); err != nil {
-			return err
-		}
-		if _, err := x.client.PushArtifact(ctx, tag, a); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("somebody else writes attestations of %s at the same time", d)
+	return x.addTagged(ctx, attestationTag(repo, d), registry.ArtifactLayer{
+		Descriptor: registry.Descriptor{MediaType: envelopeType}, Data: text,
+		Annotations: map[string]string{trust.SignatureAnnotation: "", "predicateType": attest.ProvenanceType},
+	})
 }

@@ -257,8 +257,12 @@ func (x *Exchange) keep(ctx context.Context, ref image.Reference, r *registry.Re
 		Chain: []storage.TreeID{tree.ID}, Platform: r.Platform, Size: tree.Bytes, Stored: time.Now().UTC(),
 		Source: ref.String(), Verified: seen,
 	}
-	if img.Digest == "" { // cut: not what was signed
+	old, err := x.store.Image(ref)
+	switch {
+	case img.Digest == "": // cut: not what was signed
 		img.Verified = nil
+	case seen == nil && err == nil && old.Digest == img.Digest && old.IndexDigest == img.IndexDigest && old.Source == img.Source:
+		img.Verified = old.Verified
 	}
 	if r.Config.Created != nil {
 		img.Created = *r.Config.Created

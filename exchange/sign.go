@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -67,9 +68,7 @@ func (x *Exchange) signedBy(ctx context.Context, ref image.Reference, d digest.D
 	return have, err
 }
 
-// signSimple adds a signature to those under the tag. The protocol has no
-// lock: whoever writes at the same moment may take it out again, so it is
-// looked for once more.
+// signSimple adds a signature to those under cosign 2's tag.
 func (x *Exchange) signSimple(ctx context.Context, ref image.Reference, d digest.Digest, key *trust.Signer) error {
 	payload, err := trust.SimplePayload(ref, d)
 	if err != nil {
@@ -79,12 +78,20 @@ func (x *Exchange) signSimple(ctx context.Context, ref image.Reference, d digest
 	if err != nil {
 		return err
 	}
-	ours := registry.ArtifactLayer{
+	return x.addTagged(ctx, signatureTag(ref, d), registry.ArtifactLayer{
 		Descriptor:  registry.Descriptor{MediaType: trust.SimpleSigningType},
 		Annotations: map[string]string{trust.SignatureAnnotation: base64.StdEncoding.EncodeToString(sig)},
 		Data:        payload,
+	})
+}
+
+// addTagged adds a layer to the artifact under a tag, as cosign 2 keeps
+// signatures and attestations. The protocol has no lock: whoever writes at the
+// same moment may take it out again, so it is looked for once more.
+func (x *Exchange) addTagged(ctx context.Context, tag image.Reference, ours registry.ArtifactLayer) error {
+	same := func(l registry.ArtifactLayer) bool {
+		return l.Digest == digest.FromBytes(ours.Data) && l.Annotations[trust.SignatureAnnotation] == ours.Annotations[trust.SignatureAnnotation]
 	}
-	tag := signatureTag(ref, d)
 	for range 3 {
 		have, err := x.client.Artifact(ctx, tag)
 		if errors.Is(err, registry.ErrNotFound) {
@@ -93,25 +100,23 @@ func (x *Exchange) signSimple(ctx context.Context, ref image.Reference, d digest
 		if err != nil {
 			return err
 		}
-		for _, l := range have.Layers {
-			if l.Annotations[trust.SignatureAnnotation] == ours.Annotations[trust.SignatureAnnotation] {
-				return nil
-			}
+		if slices.ContainsFunc(have.Layers, same) {
+			return nil
 		}
 		a := registry.Artifact{Layers: append(have.Layers, ours), Annotations: have.Annotations, ConfigType: ociv1.MediaTypeImageConfig}
-		if a.Config, err = signatureConfig(a.Layers); err != nil {
+		if a.Config, err = taggedConfig(a.Layers); err != nil {
 			return err
 		}
 		if _, err := x.client.PushArtifact(ctx, tag, a); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("somebody else writes signatures of %s at the same time", d)
+	return fmt.Errorf("somebody else writes %s at the same time", tag)
 }
 
-// signatureConfig is the configuration of an image of no platform, which a
-// manifest of signatures is to cosign 2.
-func signatureConfig(layers []registry.ArtifactLayer) ([]byte, error) {
+// taggedConfig is the configuration of an image of no platform, which a manifest of
+// signatures is to cosign 2.
+func taggedConfig(layers []registry.ArtifactLayer) ([]byte, error) {
 	c := ociv1.Image{RootFS: ociv1.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
 	for _, l := range layers {
 		d := l.Digest

@@ -158,7 +158,9 @@ put() { reg "$1/manifests/$2" -X PUT -H "Content-Type: application/vnd.oci.image
     virga_run 1 build -t app --verify-key other.pub .
     fails "sig/base:1" "key"
     virga_run 0 build -t app --verify-key cosign.pub .
-    # It is remembered, and needs no registry. For another key it does.
+    # It is remembered, also by another pull, and needs no registry. For another
+    # key it does.
+    virga pull "$base"
     virga inspect "$base" | jq -e '.[0].Verified | length == 1'
     mv "$REGISTRY_ROOT" "$REGISTRY_ROOT.away"
     virga_run 0 build -t app --verify-key cosign.pub .
