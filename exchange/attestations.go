@@ -33,8 +33,9 @@ const (
 
 // AttestationDemand is what an attestation must be to count.
 type AttestationDemand struct {
-	Keys []*trust.PublicKey // one of them has signed it
-	Type string             // of the predicate; "": any but a signature's
+	Signer  trust.Demand // who has signed it
+	Keyless trust.KeylessVerifier
+	Type    string // of the predicate; "": any but a signature's
 }
 
 // VerifiedAttestation is one that fulfils a demand.
@@ -42,7 +43,7 @@ type VerifiedAttestation struct {
 	Statement *attest.Statement
 	Payload   []byte        // the statement as it was signed
 	Digest    digest.Digest // of what it is about; "" if that is a file
-	Key       string        // fingerprint of the key that signed
+	Signer    string        // for people
 }
 
 // VerifyAttestations returns the attestations that lie beside what ref names in
@@ -65,16 +66,16 @@ func (x *Exchange) VerifyAttestations(ctx context.Context, ref image.Reference, 
 			return nil, fmt.Errorf("verify %s: %w", ref, err)
 		}
 		for _, f := range found {
-			text, err := x.fetchAttestation(ctx, ref, f)
+			sig, err := x.fetchAttestation(ctx, ref, f)
 			if err == nil {
 				var v *VerifiedAttestation
-				if v, err = want.verify(text, digests); err == nil {
+				if v, err = want.verify(ctx, sig, digests); err == nil {
 					out = append(out, *v)
 					continue
 				}
 			}
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+			if ctx.Err() != nil || !aboutSignature(err) {
+				return nil, fmt.Errorf("verify %s: %w", ref, err)
 			}
 			refused.Causes = append(refused.Causes, err)
 		}
@@ -88,8 +89,9 @@ func (x *Exchange) VerifyAttestations(ctx context.Context, ref image.Reference, 
 // foundAttestation is a document beside an image that is not fetched yet: a
 // blob, or the one layer of a manifest.
 type foundAttestation struct {
-	blob     registry.Descriptor
-	manifest digest.Digest
+	blob        registry.Descriptor
+	annotations map[string]string // of the blob
+	manifest    digest.Digest
 }
 
 // attestations lists what lies beside the manifest d in the repository of ref,
@@ -103,7 +105,7 @@ func (x *Exchange) attestations(ctx context.Context, ref image.Reference, d dige
 	if err == nil {
 		for _, l := range slices.Backward(tagged.Layers) {
 			if l.MediaType == envelopeType {
-				out = append(out, foundAttestation{blob: l.Descriptor})
+				out = append(out, foundAttestation{blob: l.Descriptor, annotations: l.Annotations})
 			}
 		}
 	}
@@ -122,7 +124,7 @@ func (x *Exchange) attestations(ctx context.Context, ref image.Reference, d dige
 	return out, nil
 }
 
-func (x *Exchange) fetchAttestation(ctx context.Context, ref image.Reference, f foundAttestation) ([]byte, error) {
+func (x *Exchange) fetchAttestation(ctx context.Context, ref image.Reference, f foundAttestation) (*trust.Signature, error) {
 	if f.manifest != "" {
 		a, err := x.client.Artifact(ctx, image.Reference{Host: ref.Host, Path: ref.Path, Digest: f.manifest})
 		if err != nil {
@@ -133,7 +135,11 @@ func (x *Exchange) fetchAttestation(ctx context.Context, ref image.Reference, f 
 		}
 		f.blob = a.Layers[0].Descriptor
 	}
-	return x.client.SmallBlob(ctx, ref, f.blob)
+	text, err := x.client.SmallBlob(ctx, ref, f.blob)
+	if f.manifest != "" {
+		return &trust.Signature{Bundle: text}, err
+	}
+	return &trust.Signature{Payload: text, Annotations: f.annotations}, err
 }
 
 // VerifyFileAttestation reports whether the attestation in text, an envelope or
@@ -141,7 +147,7 @@ func (x *Exchange) fetchAttestation(ctx context.Context, ref image.Reference, f 
 // path: about the file as it is, or each of its images. All of it is read and
 // compared as Attest does.
 func (x *Exchange) VerifyFileAttestation(ctx context.Context, text []byte, path string, which archive.Want, want AttestationDemand) (*VerifiedAttestation, error) {
-	v, err := want.verify(text, nil)
+	v, err := want.verifyText(ctx, text)
 	if err != nil {
 		return nil, &NoAttestationError{Object: path, Causes: []error{err}}
 	}
@@ -154,7 +160,7 @@ func (x *Exchange) VerifyFileAttestation(ctx context.Context, text []byte, path 
 
 // VerifyStoredAttestation is VerifyFileAttestation for images in storage.
 func (x *Exchange) VerifyStoredAttestation(ctx context.Context, text []byte, images []Named, want AttestationDemand) (*VerifiedAttestation, error) {
-	v, err := want.verify(text, nil)
+	v, err := want.verifyText(ctx, text)
 	if err != nil {
 		return nil, &NoAttestationError{Object: images[0].Image.Ref, Causes: []error{err}}
 	}
@@ -182,32 +188,56 @@ func (v *VerifiedAttestation) covers(have *attest.Statement, object string) erro
 	return nil
 }
 
-// The ways in which an attestation does not count.
-var (
-	errNotSigned = errors.New("not by the key asked for")
-	errOther     = errors.New("about something else")
-)
+// errOther is a way in which an attestation does not count.
+var errOther = errors.New("about something else")
 
-// verify opens an envelope or a bundle. With digests the statement must be about
-// one of them.
-func (want *AttestationDemand) verify(text []byte, digests []digest.Digest) (*VerifiedAttestation, error) {
-	env, err := openEnvelope(text)
-	if err != nil {
-		return nil, err
+// verifyText is verify for an envelope or a bundle from a file. Its signer is
+// demanded by key: a keyless signature is only good for a digest.
+func (want *AttestationDemand) verifyText(ctx context.Context, text []byte) (*VerifiedAttestation, error) {
+	if want.Signer.Keyless != nil {
+		return nil, errors.New("BUG: an identity is demanded of a file")
 	}
-	v := &VerifiedAttestation{}
-	for _, k := range want.Keys {
-		if v.Payload, err = env.Verify(k); err == nil {
-			v.Key = k.Fingerprint()
-			break
+	sig := &trust.Signature{Payload: text}
+	if _, err := trust.ParseEnvelope(text); err != nil {
+		if _, berr := trust.ParseBundle(text); berr != nil {
+			return nil, fmt.Errorf("neither an envelope nor a bundle: %w; %w", err, berr)
 		}
+		sig = &trust.Signature{Bundle: text}
 	}
-	if v.Key == "" {
-		return nil, errNotSigned
+	return want.verify(ctx, sig, nil)
+}
+
+// verify reads a signed statement. With digests it must be about one of them.
+func (want *AttestationDemand) verify(ctx context.Context, sig *trust.Signature, digests []digest.Digest) (*VerifiedAttestation, error) {
+	var refusals []error
+	for _, d := range atLeastOne(digests) { // a keyless signature is verified for one
+		by, doc, err := want.Signer.Signed(ctx, sig, d, want.Keyless)
+		if err != nil {
+			if !aboutSignature(err) {
+				return nil, err
+			}
+			refusals = append(refusals, err)
+			continue
+		}
+		return want.read(doc, by, digests)
 	}
-	if env.PayloadType != trust.InTotoType {
-		return nil, fmt.Errorf("its payload is %q, no statement", env.PayloadType)
+	return nil, refusals[0]
+}
+
+func atLeastOne(digests []digest.Digest) []digest.Digest {
+	if len(digests) == 0 {
+		return []digest.Digest{""}
 	}
+	return digests
+}
+
+// read takes a statement that is signed as demanded.
+func (want *AttestationDemand) read(doc *trust.Document, by *image.Verification, digests []digest.Digest) (*VerifiedAttestation, error) {
+	if doc.Type != trust.InTotoType {
+		return nil, fmt.Errorf("its payload is %q, no statement", doc.Type)
+	}
+	v := &VerifiedAttestation{Payload: doc.Body, Signer: by.Signer()}
+	var err error
 	if v.Statement, err = attest.Parse(v.Payload); err != nil {
 		return nil, err
 	}
@@ -223,18 +253,6 @@ func (want *AttestationDemand) verify(text []byte, digests []digest.Digest) (*Ve
 	}
 	v.Digest = digests[i]
 	return v, nil
-}
-
-func openEnvelope(text []byte) (*trust.Envelope, error) {
-	env, err := trust.ParseEnvelope(text)
-	if err == nil {
-		return env, nil
-	}
-	b, berr := trust.ParseBundle(text)
-	if berr != nil {
-		return nil, fmt.Errorf("neither an envelope nor a bundle: %w; %w", err, berr)
-	}
-	return b.Envelope, nil
 }
 
 // NoAttestationError says that nothing fulfils a demand.

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -30,6 +31,8 @@ func newSigner(t *testing.T) *trust.Signer {
 	return s
 }
 
+func byKeys(keys ...*trust.PublicKey) trust.Demand { return trust.Demand{Source: "test", Keys: keys} }
+
 // statementAbout is a statement of a type about a manifest.
 func statementAbout(t *testing.T, d, predicateType string) []byte {
 	t.Helper()
@@ -58,8 +61,14 @@ func document(t *testing.T, key *trust.Signer, payloadType string, payload []byt
 // attach puts a document beside a manifest as cosign 2 does, or as cosign 3.
 func (s *site) attach(t *testing.T, ref image.Reference, d string, text []byte, bundle bool) {
 	t.Helper()
+	s.attachWith(t, ref, d, text, bundle, nil)
+}
+
+// attachWith gives cosign 2's layer annotations.
+func (s *site) attachWith(t *testing.T, ref image.Reference, d string, text []byte, bundle bool, annotations map[string]string) {
+	t.Helper()
 	ref.Tag = strings.Replace(d, ":", "-", 1) + ".att"
-	a := registry.Artifact{Layers: []registry.ArtifactLayer{{Descriptor: registry.Descriptor{MediaType: envelopeType}, Data: text}}}
+	a := registry.Artifact{Layers: []registry.ArtifactLayer{{Descriptor: registry.Descriptor{MediaType: envelopeType}, Annotations: annotations, Data: text}}}
 	if bundle {
 		ref.Tag = ""
 		a.ArtifactType, a.Layers[0].MediaType = trust.BundleType, trust.BundleType
@@ -117,28 +126,32 @@ func TestVerifyAttestations(t *testing.T) {
 			env["payload"] = statementAbout(t, d, "https://example.org/other") // base64 in JSON
 			return asJSON(t, doc)
 		}, "", "not by the key asked for"},
-		{"no envelope", func(string, bool) []byte { return []byte("{}") }, "", "neither an envelope nor a bundle"},
+		{"no envelope", func(string, bool) []byte { return []byte("{}") }, "", "it has no payloadType|its media type"},
 	} {
 		for _, bundle := range []bool{false, true} {
 			name := map[bool]string{false: "tag", true: "bundle"}[bundle]
 			t.Run(tc.name+" "+name, func(t *testing.T) {
 				ref, d := s.publish(t, strings.ReplaceAll(tc.name, " ", "-")+"/"+name, tarLayer(t, "a", tc.name+name))
 				s.attach(t, ref, d, tc.document(d, bundle), bundle)
-				want := AttestationDemand{Keys: []*trust.PublicKey{other.Public(), key.Public()}, Type: tc.typ}
+				want := AttestationDemand{Signer: byKeys(other.Public(), key.Public()), Type: tc.typ}
 				if strings.HasPrefix(tc.wrong, "not by") {
-					want.Keys = []*trust.PublicKey{key.Public()}
+					want.Signer.Keys = []*trust.PublicKey{key.Public()}
+				}
+				wrong, inBundle, two := strings.Cut(tc.wrong, "|")
+				if two && bundle {
+					wrong = inBundle
 				}
 				found, err := s.x.VerifyAttestations(t.Context(), ref, platform, want)
-				if tc.wrong != "" {
-					if err == nil || !strings.Contains(err.Error(), tc.wrong) || found != nil {
-						t.Fatalf("%v, error %v, want %q", found, err, tc.wrong)
+				if wrong != "" {
+					if err == nil || !strings.Contains(err.Error(), wrong) || found != nil {
+						t.Fatalf("%v, error %v, want %q", found, err, wrong)
 					}
 					return
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(found) != 1 || found[0].Digest.String() != d || found[0].Key != key.Public().Fingerprint() {
+				if len(found) != 1 || found[0].Digest.String() != d || found[0].Signer != "key "+key.Public().Fingerprint() {
 					t.Errorf("found %+v", found)
 				}
 			})
@@ -152,7 +165,7 @@ func TestVerifyAttestationsAmongOthers(t *testing.T) {
 	key := newSigner(t)
 	s := newSite(t)
 	ref, d := s.publish(t, "app", tarLayer(t, "a", "1"))
-	want := AttestationDemand{Keys: []*trust.PublicKey{key.Public()}}
+	want := AttestationDemand{Signer: byKeys(key.Public())}
 	img, err := s.x.Base(t.Context(), ref, image.Host())
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +186,7 @@ func TestVerifyAttestationsAmongOthers(t *testing.T) {
 		if err := s.x.AttachProvenance(t.Context(), img, ref, manifest, signed, SignBoth); err != nil {
 			t.Fatal(err)
 		}
-		found, err := s.x.VerifyAttestations(t.Context(), ref, registry.Want{Platform: image.Host()}, AttestationDemand{Keys: []*trust.PublicKey{signed.Public()}, Type: attest.ProvenanceType})
+		found, err := s.x.VerifyAttestations(t.Context(), ref, registry.Want{Platform: image.Host()}, AttestationDemand{Signer: byKeys(signed.Public()), Type: attest.ProvenanceType})
 		if err != nil || len(found) != 2 {
 			t.Fatalf("signed: %d found, error %v", len(found), err)
 		}
@@ -216,7 +229,7 @@ func TestVerifyFileAttestation(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := document(t, key, trust.InTotoType, asJSON(t, st), false)
-	want := AttestationDemand{Keys: []*trust.PublicKey{key.Public()}}
+	want := AttestationDemand{Signer: byKeys(key.Public())}
 	check := func(path, wrong string, want AttestationDemand) {
 		t.Helper()
 		_, err := s.x.VerifyFileAttestation(t.Context(), text, path, all, want)
@@ -234,8 +247,8 @@ func TestVerifyFileAttestation(t *testing.T) {
 	check(other, "image 1 of it is no subject", want)
 	both, _ := saved(false, ref, ref2)
 	check(both, "image 2 of it is no subject", want)
-	check(path, "not by the key asked for", AttestationDemand{Keys: []*trust.PublicKey{newSigner(t).Public()}})
-	check(path, "its predicate is", AttestationDemand{Keys: want.Keys, Type: attest.ProvenanceType})
+	check(path, "not by the key asked for", AttestationDemand{Signer: byKeys(newSigner(t).Public())})
+	check(path, "its predicate is", AttestationDemand{Signer: want.Signer, Type: attest.ProvenanceType})
 	// The layers are read: a statement about the configuration is not enough.
 	config := entry{name: "c.json", body: configOf(t, "one")}
 	good := writeTar(t, 0, config, entry{name: "1", body: []byte("one")}, manifestOf(t, archive.Entry{Config: "c.json", Layers: []string{"1"}}))
@@ -246,4 +259,54 @@ func TestVerifyFileAttestation(t *testing.T) {
 	text = document(t, key, trust.InTotoType, asJSON(t, st), true)
 	check(good, "", want)
 	check(bad, "diff ID is", want)
+}
+
+// identities stands for virga-keyless: it finds out of whom a signature is, and
+// for which image, by what the test says.
+type identities struct {
+	of    string
+	about digest.Digest
+	err   error
+}
+
+func (v identities) VerifyKeyless(_ context.Context, _ *trust.Signature, want *trust.Keyless, d digest.Digest) (identity, issuer string, err error) {
+	switch {
+	case v.err != nil:
+		return "", "", v.err
+	case d != v.about || want.Identity != v.of:
+		return "", "", errors.New("not good")
+	}
+	return v.of, want.Issuer, nil
+}
+
+func TestVerifyKeylessAttestation(t *testing.T) {
+	s := newSite(t)
+	ref, d := s.publish(t, "a:1", tarLayer(t, "f", "x"))
+	text := document(t, newSigner(t), trust.InTotoType, statementAbout(t, d, attest.ProvenanceType), false)
+	s.attachWith(t, ref, d, text, false, map[string]string{"dev.sigstore.cosign/certificate": "of somebody"})
+	unchecked := &trust.UncheckedError{Err: errors.New("no network")}
+	for name, tc := range map[string]struct {
+		v    identities
+		want string // in the error
+	}{
+		"good":           {identities{of: "me@example.org", about: digest.Digest(d)}, ""},
+		"somebody else":  {identities{of: "you@example.org", about: digest.Digest(d)}, "not good"},
+		"another image":  {identities{of: "me@example.org", about: digest.FromString("other")}, "not good"},
+		"cannot be seen": {identities{err: unchecked}, "no network"},
+	} {
+		k, err := trust.NewKeyless("me@example.org", "", "https://issuer.example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := AttestationDemand{Signer: trust.Demand{Source: "test", Keyless: k}, Keyless: tc.v}
+		found, err := s.x.VerifyAttestations(t.Context(), ref, s.want(), want)
+		switch {
+		case tc.want == "" && (err != nil || len(found) != 1 || found[0].Signer != "me@example.org (https://issuer.example.org)"):
+			t.Errorf("%s: %+v, %v", name, found, err)
+		case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		case tc.v.err != nil && !errors.Is(err, unchecked):
+			t.Errorf("%s: %v is an opinion about the attestation", name, err)
+		}
+	}
 }

@@ -116,19 +116,16 @@ func (x *Exchange) attachSigned(ctx context.Context, repo image.Reference, subje
 func (x *Exchange) attached(ctx context.Context, repo image.Reference, d digest.Digest, statement []byte, key *trust.PublicKey) (map[SignFormat]bool, error) {
 	found, err := x.attestations(ctx, repo, d)
 	have := map[SignFormat]bool{}
+	by := trust.Demand{Keys: []*trust.PublicKey{key}}
 	for _, f := range found {
-		text, err := x.fetchAttestation(ctx, repo, f)
+		sig, err := x.fetchAttestation(ctx, repo, f)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil {
 			continue
 		}
-		env, err := openEnvelope(text)
-		if err != nil {
-			continue
-		}
-		if got, err := env.Verify(key); err != nil || !bytes.Equal(got, statement) {
+		if _, doc, err := by.Signed(ctx, sig, d, nil); err != nil || !bytes.Equal(doc.Body, statement) {
 			continue
 		}
 		if f.manifest == "" {

@@ -20,10 +20,10 @@ import (
 
 // verifyAttestationOptions is what the options of verify-attestation mean.
 type verifyAttestationOptions struct {
-	object      string   // FILE or REF as given
-	keys        []string // --verify-key, as given
-	predicate   string   // type of it; "": any
-	attestation string   // --attestation: absolute; "": those in REF's registry
+	object      string // FILE or REF as given
+	signer      trustOptions
+	predicate   string // type of it; "": any
+	attestation string // --attestation: absolute; "": those in REF's registry
 }
 
 func verifyAttestationCommand(env *environment) *cli.Command {
@@ -31,29 +31,34 @@ func verifyAttestationCommand(env *environment) *cli.Command {
 		Name:      "verify-attestation",
 		Usage:     "verify what was attested of an image",
 		ArgsUsage: "FILE|REF",
-		Description: `Prints the statements about the image REF of a registry that a key has signed,
-one a line: attestations by cosign, and those that virga attached. With
+		Description: `Prints the statements about the image REF of a registry that a key or an
+identity has signed, one a line: attestations by cosign, and those that virga attached. With
 --attestation the signed statement in a file is verified, and the images in
 FILE, or the image REF in storage, are read and compared with it.`,
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "verify-key", Usage: "demand a signature by the public key in `FILE`, or by one of several"},
+		Flags: append(signerFlags(),
 			&cli.StringFlag{Name: "type", Usage: "demand the predicate `TYPE`: an address, oci, provenance, or a word of cosign's (default: any)"},
 			&cli.StringFlag{Name: "attestation", Usage: "verify the attestation in `FILE`, or standard input if it is -"},
-		},
+		),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1, "FILE or REF"); err != nil {
 				return err
 			}
-			o := verifyAttestationOptions{object: c.Args().First(), keys: c.StringSlice("verify-key")}
-			if len(o.keys) == 0 {
-				return &usageError{msg: "verify-attestation: whose attestation?", hint: "--verify-key FILE says it"}
+			o := verifyAttestationOptions{object: c.Args().First()}
+			var err error
+			if o.signer, err = newTrustOptions(c); err != nil {
+				return err
+			}
+			switch f := c.String("attestation"); {
+			case !o.signer.given():
+				return &usageError{msg: "verify-attestation: whose attestation?", hint: "--verify-key FILE, or --verify-identity ID with --verify-issuer ISS"}
+			case f != "" && o.signer.issuer != "":
+				return usagef("verify-attestation: --attestation is for --verify-key: an identity is verified in a registry")
 			}
 			if f := c.String("attestation"); f == "-" {
 				o.attestation = "/dev/stdin"
 			} else if f != "" {
 				o.attestation = env.abs(f)
 			}
-			var err error
 			if o.predicate, err = predicateType(c.String("type")); err != nil {
 				return err
 			}
@@ -75,9 +80,9 @@ func predicateType(word string) (string, error) {
 }
 
 func runVerifyAttestation(ctx context.Context, env *environment, o verifyAttestationOptions) error {
-	want := exchange.AttestationDemand{Type: o.predicate}
+	want := exchange.AttestationDemand{Type: o.predicate, Keyless: keylessVerifier{}}
 	var err error
-	if want.Keys, err = env.publicKeys(o.keys); err != nil {
+	if want.Signer, err = o.signer.demand(env); err != nil {
 		return err
 	}
 	return env.withExchange(ctx, exchange.Options{}, func(store *storage.Store, x *exchange.Exchange) error {
@@ -90,7 +95,7 @@ func runVerifyAttestation(ctx context.Context, env *environment, o verifyAttesta
 			if v.Digest != "" {
 				about += " (" + shortID(v.Digest) + ")"
 			}
-			env.log.Info(fmt.Sprintf("verified %s: %s, by key %s", about, v.Statement.PredicateType, v.Key))
+			env.log.Info(fmt.Sprintf("verified %s: %s, by %s", about, v.Statement.PredicateType, v.Signer))
 			var line bytes.Buffer
 			if err := json.Compact(&line, v.Payload); err != nil {
 				return err

@@ -14,13 +14,18 @@ import (
 
 // verifyFlags are the options of pull, build and verify that demand signatures.
 func verifyFlags() []cli.Flag {
+	return append(signerFlags(),
+		&cli.StringFlag{Name: "signature-policy", Usage: "demand what the policy in `FILE` says, not what the user's or the system's does"})
+}
+
+// signerFlags say who must have signed.
+func signerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "verify-key", Usage: "demand a signature by the public key in `FILE`, or by one of several"},
 		&cli.StringFlag{Name: "verify-identity", Usage: "demand a keyless signature by the identity `ID`"},
 		&cli.StringFlag{Name: "verify-identity-regexp", Usage: "demand one by an identity that the regular expression `RE` matches as a whole"},
 		&cli.StringFlag{Name: "verify-issuer", Usage: "the identity must be vouched for by `ISS`"},
 		&cli.StringFlag{Name: "trusted-root", Usage: "the certificates and keys of Sigstore are those in `FILE`"},
-		&cli.StringFlag{Name: "signature-policy", Usage: "demand what the policy in `FILE` says, not what the user's or the system's does"},
 	}
 }
 
@@ -77,16 +82,23 @@ func (o *trustOptions) trust(env *environment) (exchange.Trust, error) {
 	if t.Policy, err = env.signaturePolicy(o.policy); err != nil || !o.given() {
 		return t, err
 	}
+	want, err := o.demand(env)
+	t.Demands = append(t.Demands, want)
+	return t, err
+}
+
+// demand is what the command line says, without a policy.
+func (o *trustOptions) demand(env *environment) (trust.Demand, error) {
 	want := trust.Demand{Source: "--verify-key"}
+	var err error
 	if o.issuer != "" {
 		want.Source = "--verify-identity"
 		if want.Keyless, err = o.keyless(env); err != nil {
-			return t, err
+			return want, err
 		}
 	}
 	want.Keys, err = env.publicKeys(o.keys)
-	t.Demands = append(t.Demands, want)
-	return t, err
+	return want, err
 }
 
 // maxRoot bounds a trusted root.
