@@ -79,7 +79,7 @@ EOF
     chmod 644 "$third"/Dockerfile "$third"/tiny.tar "$third"/context/*
     chown -R 4711:4711 "$third"
     # shellcheck disable=SC2016
-    setpriv --reuid 4711 --regid 4711 --clear-groups env HOME=/nonexistent VIRGA_STORAGE="$third/storage" sh -c \
+    setpriv --reuid 4711 --regid 4711 --clear-groups env -u XDG_CONFIG_HOME HOME=/nonexistent VIRGA_STORAGE="$third/storage" sh -c \
         'cd "$1" && virga import tiny.tar tiny && virga build -q --timestamp 1600000000 -t app . && virga push -q --plain-http app "$2/repthird:1"' \
         - "$third" "$REGISTRY" >/dev/null
     [ "$(reg repthird/manifests/1 -H 'Accept: application/vnd.oci.image.manifest.v1+json')" = "$over" ]
