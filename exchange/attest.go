@@ -109,13 +109,18 @@ func described(f *archive.File, want archive.Want) ([]seen, error) {
 }
 
 func listed(l *archive.Listing) []seen {
-	entries := make([]attest.Entry, len(l.Entries))
-	for i, e := range l.Entries {
-		entries[i] = attest.Entry(e)
-	}
+	entries := entriesOf(l.Entries)
 	out := make([]seen, len(l.Images))
 	for i, img := range l.Images {
 		out[i] = newSeen(img, l.Raw, entries, l.Entries[i].RepoTags)
+	}
+	return out
+}
+
+func entriesOf(list []archive.Entry) []attest.Entry {
+	out := make([]attest.Entry, len(list))
+	for i, e := range list {
+		out[i] = attest.Entry(e)
 	}
 	return out
 }

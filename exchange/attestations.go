@@ -16,20 +16,8 @@ import (
 	"virga/trust"
 )
 
-// envelopeType is what cosign 2 keeps attestations in: layers of a manifest
-// under a tag made of the digest.
-const envelopeType = "application/vnd.dsse.envelope.v1+json"
-
-func attestationTag(ref image.Reference, d digest.Digest) image.Reference {
-	return image.Reference{Host: ref.Host, Path: ref.Path, Tag: d.Algorithm().String() + "-" + d.Encoded() + ".att"}
-}
-
-// Bounds of what is looked at: the attestations of one manifest, and the bytes
-// of one.
-const (
-	maxAttestations = 256
-	MaxAttestation  = 32 << 20
-)
+// MaxAttestation bounds the bytes of an attestation.
+const MaxAttestation = 32 << 20
 
 // AttestationDemand is what an attestation must be to count.
 type AttestationDemand struct {
@@ -61,12 +49,12 @@ func (x *Exchange) VerifyAttestations(ctx context.Context, ref image.Reference, 
 	refused := &NoAttestationError{Object: ref.String()}
 	var out []VerifiedAttestation
 	for _, d := range digests {
-		found, err := x.attestations(ctx, ref, d)
+		found, err := x.documents(ctx, ref, d, &attestationKind)
 		if err != nil {
 			return nil, fmt.Errorf("verify %s: %w", ref, err)
 		}
 		for _, f := range found {
-			sig, err := x.fetchAttestation(ctx, ref, f)
+			sig, err := x.fetchDocument(ctx, ref, f, MaxAttestation)
 			if err == nil {
 				var v *VerifiedAttestation
 				if v, err = want.verify(ctx, sig, digests); err == nil {
@@ -84,62 +72,6 @@ func (x *Exchange) VerifyAttestations(ctx context.Context, ref image.Reference, 
 		return nil, refused
 	}
 	return out, nil
-}
-
-// foundAttestation is a document beside an image that is not fetched yet: a
-// blob, or the one layer of a manifest.
-type foundAttestation struct {
-	blob        registry.Descriptor
-	annotations map[string]string // of the blob
-	manifest    digest.Digest
-}
-
-// attestations lists what lies beside the manifest d in the repository of ref,
-// newest first in each of the two places.
-func (x *Exchange) attestations(ctx context.Context, ref image.Reference, d digest.Digest) ([]foundAttestation, error) {
-	var out []foundAttestation
-	tagged, err := x.client.Artifact(ctx, attestationTag(ref, d))
-	if err != nil && !errors.Is(err, registry.ErrNotFound) {
-		return nil, fmt.Errorf("look for attestations: %w", err)
-	}
-	if err == nil {
-		for _, l := range slices.Backward(tagged.Layers) {
-			if l.MediaType == envelopeType {
-				out = append(out, foundAttestation{blob: l.Descriptor, annotations: l.Annotations})
-			}
-		}
-	}
-	list, err := x.client.Referrers(ctx, ref, d, "")
-	if err != nil {
-		return nil, fmt.Errorf("look for attestations: %w", err)
-	}
-	for _, r := range slices.Backward(list) {
-		if strings.HasPrefix(r.ArtifactType, trust.BundlePrefix) {
-			out = append(out, foundAttestation{manifest: r.Digest})
-		}
-	}
-	if len(out) > maxAttestations {
-		return nil, fmt.Errorf("look for attestations: %s has %d, not more than %d are looked at", ref, len(out), maxAttestations)
-	}
-	return out, nil
-}
-
-func (x *Exchange) fetchAttestation(ctx context.Context, ref image.Reference, f foundAttestation) (*trust.Signature, error) {
-	if f.manifest != "" {
-		a, err := x.client.Artifact(ctx, image.Reference{Host: ref.Host, Path: ref.Path, Digest: f.manifest})
-		if err != nil {
-			return nil, err
-		}
-		if len(a.Layers) != 1 || !strings.HasPrefix(a.Layers[0].MediaType, trust.BundlePrefix) {
-			return nil, fmt.Errorf("%s holds no bundle", f.manifest)
-		}
-		f.blob = a.Layers[0].Descriptor
-	}
-	text, err := x.client.SmallBlob(ctx, ref, f.blob)
-	if f.manifest != "" {
-		return &trust.Signature{Bundle: text}, err
-	}
-	return &trust.Signature{Payload: text, Annotations: f.annotations}, err
 }
 
 // VerifyFileAttestation reports whether the attestation in text, an envelope or

@@ -68,7 +68,7 @@ func (s *site) attach(t *testing.T, ref image.Reference, d string, text []byte, 
 func (s *site) attachWith(t *testing.T, ref image.Reference, d string, text []byte, bundle bool, annotations map[string]string) {
 	t.Helper()
 	ref.Tag = strings.Replace(d, ":", "-", 1) + ".att"
-	a := registry.Artifact{Layers: []registry.ArtifactLayer{{Descriptor: registry.Descriptor{MediaType: envelopeType}, Annotations: annotations, Data: text}}}
+	a := registry.Artifact{Layers: []registry.ArtifactLayer{{Descriptor: registry.Descriptor{MediaType: attestationKind.mediaType}, Annotations: annotations, Data: text}}}
 	if bundle {
 		ref.Tag = ""
 		a.ArtifactType, a.Layers[0].MediaType = trust.BundleType, trust.BundleType

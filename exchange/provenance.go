@@ -112,29 +112,17 @@ func (x *Exchange) attachSigned(ctx context.Context, repo image.Reference, subje
 }
 
 // attached tells in which formats the statement is attached already, signed by
-// key. Whatever is wrong with others does not matter.
+// key.
 func (x *Exchange) attached(ctx context.Context, repo image.Reference, d digest.Digest, statement []byte, key *trust.PublicKey) (map[SignFormat]bool, error) {
-	found, err := x.attestations(ctx, repo, d)
-	have := map[SignFormat]bool{}
 	by := trust.Demand{Keys: []*trust.PublicKey{key}}
-	for _, f := range found {
-		sig, err := x.fetchAttestation(ctx, repo, f)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+	return x.formats(ctx, repo, d, &attestationKind, func(f foundDocument) bool {
+		sig, err := x.fetchDocument(ctx, repo, f, MaxAttestation)
 		if err != nil {
-			continue
+			return false
 		}
-		if _, doc, err := by.Signed(ctx, sig, d, nil); err != nil || !bytes.Equal(doc.Body, statement) {
-			continue
-		}
-		if f.manifest == "" {
-			have[SignSimple] = true
-		} else {
-			have[SignBundle] = true
-		}
-	}
-	return have, err
+		_, doc, err := by.Signed(ctx, sig, d, nil)
+		return err == nil && bytes.Equal(doc.Body, statement)
+	})
 }
 
 // attachTagged adds an envelope to those under cosign 2's tag.
@@ -143,8 +131,8 @@ func (x *Exchange) attachTagged(ctx context.Context, repo image.Reference, d dig
 	if err != nil {
 		return err
 	}
-	return x.addTagged(ctx, attestationTag(repo, d), registry.ArtifactLayer{
-		Descriptor: registry.Descriptor{MediaType: envelopeType}, Data: text,
+	return x.addTagged(ctx, attestationKind.tag(repo, d), registry.ArtifactLayer{
+		Descriptor: registry.Descriptor{MediaType: attestationKind.mediaType}, Data: text,
 		Annotations: map[string]string{trust.SignatureAnnotation: "", "predicateType": attest.ProvenanceType},
 	})
 }

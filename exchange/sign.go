@@ -52,20 +52,12 @@ func (x *Exchange) Sign(ctx context.Context, ref image.Reference, key *trust.Sig
 	return desc.Digest, nil
 }
 
-// signedBy tells in which formats a manifest is signed with a key. Whatever is
-// wrong with a signature that is there does not matter: it is not ours.
+// signedBy tells in which formats a manifest is signed with a key.
 func (x *Exchange) signedBy(ctx context.Context, ref image.Reference, d digest.Digest, key *trust.PublicKey) (map[SignFormat]bool, error) {
-	found, err := x.signatures(ctx, ref, d)
-	have := map[SignFormat]bool{}
-	for _, f := range found {
-		if s, err := x.fetchSignature(ctx, ref, f); err == nil && s.By(key, d) {
-			have[f.format()] = true
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-	}
-	return have, err
+	return x.formats(ctx, ref, d, &signatureKind, func(f foundDocument) bool {
+		s, err := x.fetchSignature(ctx, ref, f)
+		return err == nil && s.By(key, d)
+	})
 }
 
 // signSimple adds a signature to those under cosign 2's tag.
@@ -78,7 +70,7 @@ func (x *Exchange) signSimple(ctx context.Context, ref image.Reference, d digest
 	if err != nil {
 		return err
 	}
-	return x.addTagged(ctx, signatureTag(ref, d), registry.ArtifactLayer{
+	return x.addTagged(ctx, signatureKind.tag(ref, d), registry.ArtifactLayer{
 		Descriptor:  registry.Descriptor{MediaType: trust.SimpleSigningType},
 		Annotations: map[string]string{trust.SignatureAnnotation: base64.StdEncoding.EncodeToString(sig)},
 		Data:        payload,

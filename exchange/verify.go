@@ -66,7 +66,7 @@ type signatureList struct {
 	digests []digest.Digest
 
 	listed bool
-	found  []foundSignature
+	found  []foundDocument
 	got    []fetchedSignature // as many of found as were asked for
 }
 
@@ -111,7 +111,7 @@ func (l *signatureList) list(ctx context.Context) error {
 		return nil
 	}
 	for _, d := range l.digests {
-		found, err := l.x.signatures(ctx, l.ref, d)
+		found, err := l.x.documents(ctx, l.ref, d, &signatureKind)
 		if err != nil {
 			return err
 		}

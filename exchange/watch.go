@@ -54,10 +54,7 @@ func written(src []archive.Source, docker bool) ([]seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]attest.Entry, len(list))
-	for i, e := range list {
-		entries[i] = attest.Entry(e)
-	}
+	entries := entriesOf(list)
 	out := make([]seen, len(src))
 	for i, s := range src {
 		img := &archive.Image{Config: s.Config, Layers: slices.Clone(s.Layers)}

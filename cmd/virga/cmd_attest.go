@@ -73,7 +73,19 @@ envelope.`,
 }
 
 func runAttest(ctx context.Context, env *environment, o attestOptions) error {
-	key, err := env.signer("--sign-key", o.signKey)
+	return env.withAttestor(ctx, o.signKey, func(store *storage.Store, x *exchange.Exchange, key *trust.Signer) error {
+		st, err := o.statement(ctx, env, store, x)
+		if err != nil {
+			return err
+		}
+		return env.writeStatement(o.output, st, key)
+	})
+}
+
+// withAttestor calls f with the key of --sign-key, nil if signKey is "", and
+// what dates statements by $SOURCE_DATE_EPOCH.
+func (env *environment) withAttestor(ctx context.Context, signKey string, f func(*storage.Store, *exchange.Exchange, *trust.Signer) error) error {
+	key, err := env.signer("--sign-key", signKey)
 	if err != nil {
 		return err
 	}
@@ -82,11 +94,7 @@ func runAttest(ctx context.Context, env *environment, o attestOptions) error {
 		return err
 	}
 	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
-		st, err := o.statement(ctx, env, store, x)
-		if err != nil {
-			return err
-		}
-		return env.writeStatement(o.output, st, key)
+		return f(store, x, key)
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"virga/image"
 	"virga/layer"
 	"virga/storage"
+	"virga/trust"
 )
 
 // saveOptions is what the options of save mean.
@@ -90,15 +91,7 @@ func newSaveOptions(env *environment, c *cli.Context) (saveOptions, error) {
 }
 
 func runSave(ctx context.Context, env *environment, o saveOptions) error {
-	key, err := env.signer("--sign-key", o.signKey)
-	if err != nil {
-		return err
-	}
-	epoch, err := sourceDateEpoch(env)
-	if err != nil {
-		return err
-	}
-	return env.withExchange(ctx, exchange.Options{Epoch: epoch}, func(store *storage.Store, x *exchange.Exchange) error {
+	return env.withAttestor(ctx, o.signKey, func(store *storage.Store, x *exchange.Exchange, key *trust.Signer) error {
 		images, err := findNamed(store, o.images)
 		if err != nil {
 			return err

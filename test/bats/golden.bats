@@ -40,22 +40,21 @@ golden() {
     fi
 }
 
-@test "plain lines: cold, from the cache, and a failure" {
-    virga_run 0 build --jobs 1 --progress plain -t app .
-    plain <<<"$stderr" | golden cold.plain
-    virga_run 0 build --jobs 1 --progress plain -t app .
-    plain <<<"$stderr" | golden cached.plain
+# builds FORMAT FILTER: what is printed cold, from the cache, and of a failure.
+builds() {
+    virga_run 0 build --jobs 1 --progress "$1" -t app .
+    "$2" <<<"$stderr" | golden "cold.$1"
+    virga_run 0 build --jobs 1 --progress "$1" -t app .
+    "$2" <<<"$stderr" | golden "cached.$1"
     printf 'RUN echo why; echo "sh: No space left on device"; exit 7\n' >>Dockerfile
-    virga_run 1 build --jobs 1 --progress plain -t app .
-    plain <<<"$stderr" | golden failed.plain
+    virga_run 1 build --jobs 1 --progress "$1" -t app .
+    "$2" <<<"$stderr" | golden "failed.$1"
+}
+
+@test "plain lines: cold, from the cache, and a failure" {
+    builds plain plain
 }
 
 @test "--progress json: cold, from the cache, and a failure" {
-    virga_run 0 build --jobs 1 --progress json -t app .
-    objects <<<"$stderr" | golden cold.json
-    virga_run 0 build --jobs 1 --progress json -t app .
-    objects <<<"$stderr" | golden cached.json
-    printf 'RUN echo why; echo "sh: No space left on device"; exit 7\n' >>Dockerfile
-    virga_run 1 build --jobs 1 --progress json -t app .
-    objects <<<"$stderr" | golden failed.json
+    builds json objects
 }
