@@ -132,12 +132,15 @@ func (env *environment) newPassword() ([]byte, error) {
 	return password, err
 }
 
-// writeNew writes a file that does not exist yet.
+// writeNew writes a file that does not exist yet, whole or not at all.
 func writeNew(name string, b []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(b)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(name) // half a key would be in the way of the next one
+	}
+	return err
 }
