@@ -79,11 +79,6 @@ func TestPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, b := range list {
-			if b.notRun != "" {
-				t.Logf("%s:%d is not run: %s", name, b.line, b.notRun)
-			}
-		}
 		list = slices.DeleteFunc(list, func(b block) bool { return b.notRun != "" || b.lang != "sh" && b.lang != "text" })
 		if len(list) == 0 {
 			continue
@@ -161,8 +156,14 @@ func (h *host) runPage(t *testing.T, name, home string, list []block) {
 		}
 	}
 	if err != nil {
-		t.Errorf("%s: %v\n%s", at, err, out.String())
+		t.Errorf("%s: %v; its last lines:\n%s", at, err, theirs.Replace(last(out.String()[strings.LastIndex(out.String(), mark)+1:], 30)))
 	}
+}
+
+// last returns the last n lines of text.
+func last(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // environment is that of a user who has just logged in, plus what makes the
