@@ -102,6 +102,8 @@ func (l *launch) enterRoot(dir string) {
 	}
 	host := l.open("open the host's root", "/", unix.O_PATH|unix.O_DIRECTORY)
 	l.do("enter the root", unix.SYS_CHDIR, dir)
+	// A recursive bind mount of what dir is in leaves it out.
+	l.do("keep the root single", unix.SYS_MOUNT, nil, ".", nil, unix.MS_UNBINDABLE, nil)
 	l.do("enter the root", unix.SYS_CHROOT, ".")
 	l.do("enter the host's root", unix.SYS_FCHDIR, host)
 	l.do("close the host's root", unix.SYS_CLOSE, host)
@@ -130,6 +132,7 @@ func (l *launch) leaveHost(dir string) {
 	l.do("change the root", unix.SYS_PIVOT_ROOT, ".", ".")
 	l.do("leave the host's root", unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
 	l.do("enter the root", unix.SYS_CHDIR, "/")
+	l.do("make the root bindable", unix.SYS_MOUNT, nil, "/", nil, unix.MS_PRIVATE, nil)
 }
 
 // loopback switches on the only interface of a new network namespace.

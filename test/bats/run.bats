@@ -125,6 +125,17 @@ EOF
     prints yes
 }
 
+@test "a container in a container, of an image on the same base" {
+    app <<<$'FROM tiny\nRUN echo inner >/which'
+    virga build -q -t outer - <<<$'FROM tiny\nRUN echo outer >/which'
+    local bin
+    bin=$(dirname "$(command -v virga)")
+    for image in tiny outer app; do
+        virga_run 0 run -b "$VIRGA_STORAGE" -b "$bin" --env "VIRGA_STORAGE=$VIRGA_STORAGE" "$image" -- "$bin/virga" run app -- cat /which
+        prints inner
+    done
+}
+
 @test "standard input, output and error are the caller's" {
     run --separate-stderr virga run tiny -- sh -c 'cat; echo err >&2' <<<in
     [ "$status" -eq 0 ]

@@ -183,12 +183,18 @@ func (h *host) environment(t *testing.T, page, home string) []string {
 	if err := os.WriteFile(certs, trusted, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	tmp := filepath.Join(home, ".tmp")
+	if err := os.MkdirAll(tmp, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	env := []string{
 		"HOME=" + home, "USER=" + os.Getenv("USER"), "LANG=C.UTF-8", "VIRGA_STORAGE=" + filepath.Join(home, ".storage"),
 		"PATH=" + h.programs + ":" + filepath.Dir(h.virga) + ":" + os.Getenv("PATH"),
 		"SSL_CERT_FILE=" + certs, "SSL_CERT_DIR=" + filepath.Join(home, "none"), "https_proxy=http://" + h.gateway.address(),
+		// The stand-ins are no programs of the image, whose /tmp this is.
+		"TMPDIR=" + tmp,
 	}
-	for _, name := range []string{"http_proxy", "HTTP_PROXY", "TMPDIR"} {
+	for _, name := range []string{"http_proxy", "HTTP_PROXY"} {
 		if v := os.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
