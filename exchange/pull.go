@@ -208,6 +208,7 @@ func (x *Exchange) unpackTree(ctx context.Context, layers []storage.Layer, blobs
 }
 
 func (x *Exchange) unpackLayers(ctx context.Context, dir string, blobs []layer.Blob) (*layer.Unpacked, error) {
+	defer x.store.WriteBack()()
 	u, err := layer.Unpack(ctx, dir, blobs, layer.Options{KeepOwners: x.opts.Real, Progress: x.opts.Progress, Logger: x.log})
 	if err == nil {
 		x.logFixes(u.Fixes)

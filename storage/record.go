@@ -75,6 +75,30 @@ func (s *Store) Sync(ctx context.Context) error {
 	return nil
 }
 
+// writeBackEvery is how long WriteBack waits each time. Work that ends sooner
+// has little to write out.
+const writeBackEvery = time.Second
+
+// WriteBack has the disk work while a large tree is made: it writes the file
+// system out (syncfs(2)) about once a second until stop is called, which does
+// not wait. Sync finds little left then; the kernel by itself begins when
+// data is half a minute old, or a tenth of the memory. An error is Sync's to
+// find.
+func (s *Store) WriteBack() (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(writeBackEvery):
+				_ = s.flush()
+			}
+		}
+	}()
+	return func() { close(done) }
+}
+
 // mark writes out what paths name, then marks it, then writes the marks out:
 // an image is marked last, and believed only if its trees are. The marks are
 // written out one by one (fsync(2)), because a second syncfs(2) would write
