@@ -70,6 +70,14 @@ func archOf(goarch string) (arch, bool) {
 // Source: mmap_base and ELF_ET_DYN_BASE of the architectures.
 func watchedBelow(top uint64) uint64 { return top / 16 * 13 }
 
+// makingBelow is the border below which calls that make files are answered. With
+// makingStack as soft limit of the stack, libraries lie between the borders:
+// that much below the top, less 1/128 of randomness with the usual
+// vm.mmap_rnd_bits of amd64. With more of it a program may be watched in full.
+func makingBelow(top uint64) uint64 { return top / 64 * 55 }
+
+func makingStack(top uint64) uint64 { return top / 64 * 10 }
+
 // statLayout gives the offsets of the fields of an architecture's struct stat
 // (the 64-bit-offset version); two-word fields are wide or not as sizes say.
 type statLayout struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +33,13 @@ func (w *worker) exec(t target) reply {
 	if n != id {
 		w.become(n)
 	}
-	watched := n.watched(names, &w.s.records.maker)
+	if names[0] == "tar" && id.installing && w.comm() == "dpkg-deb" {
+		names[0] = "dpkg-deb" // of a package's control files, which it alone makes
+	}
+	watched := n.watch(names, &w.s.records.maker)
 	w.s.stack.tag(w, watched)
 	if w.s.log.Enabled(context.Background(), levelTrace) {
-		w.s.log.Log(context.Background(), levelTrace, "program", "pid", w.req.pid, "names", names, "watched", watched)
+		w.s.log.Log(context.Background(), levelTrace, "program", "pid", w.req.pid, "names", names, "watch", int(watched))
 	}
 	return leave
 }
@@ -89,18 +93,19 @@ func interpreter(head []byte) []string {
 	return []string{path.Base(words[0])}
 }
 
-// stackLimits are the soft limits of the stack size that tell watched programs
-// (unlimited: the kernel puts libraries low) from others.
+// stackLimits are the soft limits of the stack size that tell programs apart:
+// the larger it is, the lower the kernel puts their libraries.
 type stackLimits struct {
 	active bool
-	other  uint64 // for programs that are not watched
+	by     [watchSees + 1]uint64
 	kernel uint64 // what the kernel itself sets for privileged programs
 }
 
 const unlimited = ^uint64(0)
 
 func newStackLimits(o Options) stackLimits {
-	s := stackLimits{other: 8 << 20, kernel: 8 << 20}
+	s := stackLimits{kernel: 8 << 20}
+	s.by = [...]uint64{watchNone: 8 << 20, watchMakes: makingStack(measureTop(arches[nativeArch()].top)), watchSees: unlimited}
 	if o.Mode != ModeSeccomp || o.Level < LevelFaithful {
 		return s
 	}
@@ -110,9 +115,9 @@ func newStackLimits(o Options) stackLimits {
 	}
 	s.active = true
 	if uint64(l.Cur) == unlimited {
-		s.other = 64 << 20
+		s.by[watchNone] = 64 << 20
 	} else {
-		s.other = uint64(l.Cur)
+		s.by[watchNone] = uint64(l.Cur)
 	}
 	return s
 }
@@ -120,7 +125,7 @@ func newStackLimits(o Options) stackLimits {
 // tag sets the limit for the program about to be executed. A limit that the
 // program has chosen itself is left alone: some execute themselves again until
 // they see theirs.
-func (s *stackLimits) tag(w *worker, watched bool) {
+func (s *stackLimits) tag(w *worker, level watch) {
 	if !s.active {
 		return
 	}
@@ -128,14 +133,10 @@ func (s *stackLimits) tag(w *worker, watched bool) {
 	if prlimit(w.req.pid, unix.RLIMIT_STACK, nil, &l) != 0 || l.hard != unlimited {
 		return
 	}
-	if l.soft != unlimited && l.soft != s.other && l.soft != s.kernel {
+	if l.soft != s.kernel && !slices.Contains(s.by[:], l.soft) {
 		return
 	}
-	want := s.other
-	if watched {
-		want = unlimited
-	}
-	if l.soft != want && w.alive() {
+	if want := s.by[level]; l.soft != want && w.alive() {
 		l.soft = want
 		prlimit(w.req.pid, unix.RLIMIT_STACK, &l, nil)
 	}

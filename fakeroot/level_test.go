@@ -54,6 +54,9 @@ func TestMeasureTop(t *testing.T) {
 	if watchedBelow(top) <= top/2 || watchedBelow(top) >= top/8*7 {
 		t.Errorf("border %#x of %#x", watchedBelow(top), top)
 	}
+	if below := top - makingStack(top); below >= makingBelow(top) || below-top/128 < watchedBelow(top) || makingBelow(top) >= top/8*7 {
+		t.Errorf("libraries below %#x, borders %#x and %#x", below, watchedBelow(top), makingBelow(top))
+	}
 	var l unix.Rlimit
 	if err := unix.Getrlimit(rlimitMarker, &l); err != nil {
 		t.Errorf("the limit that credentials are kept in: %v", err)

@@ -33,14 +33,21 @@ const careless = " dpkg dpkg-deb dpkg-split dpkg-query dpkg-trigger dpkg-divert 
 	" ldconfig ldconfig.real update-alternatives py3compile py3clean" +
 	" dpkg-preconfigure dpkg-maintscript-helper dpkg-statoverride update-rc.d invoke-rc.d runlevel systemctl update-xmlcatalog" +
 	" pam_getenv ln readlink mkdir touch" +
+	" adduser deluser addgroup delgroup file getent helpztags" +
 	" mandb deb-systemd-helper deb-systemd-invoke frontend debconf-escape xz gzip zstd bzip2" +
 	" update-mime-database update-desktop-database gtk-update-icon-cache" +
 	" fc-cache glib-compile-schemas install-info rehash c_rehash openssl update-ca-certificates "
 
+// makers are programs that run as another user than they were started by, and do
+// not care for owners: what they make is recorded, what they see is not answered.
+// They must have no threads, whose stacks would be as large as the limit that
+// tells them.
+const makers = " mandb "
+
 // careful are programs that are watched always: those that show owners, copy
 // them, or check them.
 const careful = " useradd usermod userdel groupadd groupmod groupdel gpasswd chpasswd chgpasswd passwd chage chsh chfn newusers pwconv pwunconv" +
-	" grpconv grpunconv vipw vigr adduser deluser addgroup delgroup login su sudo visudo runuser setpriv gosu su-exec" +
+	" grpconv grpunconv vipw vigr login su sudo visudo runuser setpriv gosu su-exec" +
 	" doas chroot install cp mv stat ls dir vdir find tar bsdtar cpio pax rsync unzip rpm rpm2cpio" +
 	" getfacl setfacl getfattr setfattr getcap setcap systemd-* journalctl bootctl ssh-keygen sshd ssh" +
 	" initdb pg_* postgres mariadbd mysqld mariadb-install-db namei crontab cron sendmail" +
@@ -73,27 +80,39 @@ func installs(names []string) bool {
 	return listed(installers, names[0])
 }
 
-// watched decides about a program that a process executes; maker is the user
+// watch is how much of what a program does is looked at.
+type watch int
+
+const (
+	watchNone  watch = iota
+	watchMakes       // what it makes is recorded
+	watchSees        // also, what it sees is answered
+)
+
+// watch decides about a program that a process executes; maker is the user
 // whose files need not be recorded one by one.
-func (id *identity) watched(names []string, maker *Record) bool {
+func (id *identity) watch(names []string, maker *Record) watch {
 	if !id.plainly(maker) {
-		return true
+		if id.installing && listed(makers, names[0]) {
+			return watchMakes
+		}
+		return watchSees
 	}
 	for _, name := range names {
 		if listed(careful, name) {
-			return true
+			return watchSees
 		}
 	}
 	also := careless
 	if !maker.IsZero() {
 		also = helpers
 	} else if !id.installing {
-		return false
+		return watchNone
 	}
 	for _, name := range names {
 		if listed(compilers, name) || listed(also, name) {
-			return false
+			return watchNone
 		}
 	}
-	return true
+	return watchSees
 }

@@ -22,6 +22,12 @@ func statusField(pid uint32, name string) string {
 	return string(line)
 }
 
+// comm returns the name of the calling thread, of at most 15 bytes.
+func (w *worker) comm() string {
+	b, _ := os.ReadFile(strconv.Itoa(int(w.req.pid)) + "/comm")
+	return strings.TrimSuffix(string(b), "\n")
+}
+
 // threadGroup returns the process of the calling thread, 0 if it is gone.
 func (w *worker) threadGroup() int {
 	n, _ := strconv.Atoi(statusField(w.req.pid, "Tgid"))

@@ -120,7 +120,7 @@ func (g *generator) section(a arch, here bool) {
 	g.search(entries, allow)
 	for i, r := range rules {
 		g.asm.here(bodies[i])
-		g.clauses(r.clauses, a, watchedBelow(top), allow)
+		g.clauses(r.clauses, a, top, allow)
 	}
 	g.asm.here(allow)
 	g.asm.ret(verdictAllow)
@@ -144,11 +144,11 @@ func (g *generator) search(entries []branch, allow label) {
 }
 
 // clauses emits the body of a rule.
-func (g *generator) clauses(cs []clause, a arch, border uint64, allow label) {
+func (g *generator) clauses(cs []clause, a arch, top uint64, allow label) {
 	for _, c := range cs {
 		fails := g.asm.newLabel()
 		for _, t := range c.tests {
-			g.test(t, a, border, fails)
+			g.test(t, a, top, fails)
 		}
 		g.asm.ret(c.verdict)
 		g.asm.here(fails)
@@ -160,7 +160,7 @@ func (g *generator) clauses(cs []clause, a arch, border uint64, allow label) {
 }
 
 // test goes on if t holds and to fails if not.
-func (g *generator) test(t test, a arch, border uint64, fails label) {
+func (g *generator) test(t test, a arch, top uint64, fails label) {
 	info := &arches[a]
 	low, high := uint32(0), uint32(4)
 	if info.big {
@@ -185,13 +185,15 @@ func (g *generator) test(t test, a arch, border uint64, fails label) {
 		g.asm.load(at(t.arg) + high)
 		g.asm.ifEqual(0, fails, yes)
 		g.asm.here(yes)
-	case watched:
-		g.watched(info.wide, dataIP+low, dataIP+high, border, fails)
+	case layoutSees:
+		g.calledBelow(watchedBelow(top), info.wide, dataIP+low, dataIP+high, fails)
+	case layoutMakes:
+		g.calledBelow(makingBelow(top), info.wide, dataIP+low, dataIP+high, fails)
 	}
 }
 
-// watched goes to fails if the instruction pointer is at border or above.
-func (g *generator) watched(wide bool, low, high uint32, border uint64, fails label) {
+// calledBelow goes to fails if the instruction pointer is at border or above.
+func (g *generator) calledBelow(border uint64, wide bool, low, high uint32, fails label) {
 	if !wide {
 		g.asm.load(low)
 		g.asm.ifAtLeast(uint32(border), fails, next)

@@ -71,13 +71,15 @@ func everyABI(t *testing.T, o ProgramOptions, f func(t *testing.T, prog []unix.S
 
 // TestVerdicts runs every call of the tables through every filter.
 func TestVerdicts(t *testing.T) {
-	high := func(a arch) uint64 { return watchedBelow(arches[a].top) }
+	high := func(a arch) uint64 { return makingBelow(arches[a].top) }
 	low := func(a arch) uint64 { return watchedBelow(arches[a].top) - 1 }
+	between := func(a arch) uint64 { return makingBelow(arches[a].top) - 1 }
 	type row struct {
 		calls string
 		args  [6]uint64
 		// Verdicts in plain, recorded, faithful weak, faithful watched, consistent.
 		plain, recorded, weak, watched, consistent uint32
+		sees                                       bool // nothing to a program that is watched for what it makes
 	}
 	const (
 		A, Z, S, N = verdictAllow, verdictZero, verdictNosys, verdictNotify
@@ -92,7 +94,8 @@ func TestVerdicts(t *testing.T) {
 		{calls: "io_uring_setup", plain: S, recorded: S, weak: S, watched: S, consistent: S},
 		{calls: setxattrCalls + " execve execveat chroot", plain: A, recorded: N, weak: N, watched: N, consistent: N},
 		{calls: xattratCalls, plain: A, recorded: S, weak: S, watched: S, consistent: S},
-		{calls: getxattrCalls + " " + statCalls + " " + makeCalls + " openat2", plain: A, recorded: A, weak: A, watched: N, consistent: N},
+		{calls: getxattrCalls + " " + statCalls, plain: A, recorded: A, weak: A, watched: N, consistent: N, sees: true},
+		{calls: makeCalls + " openat2", plain: A, recorded: A, weak: A, watched: N, consistent: N},
 		{calls: "mknod", args: [6]uint64{0, chr, 0x103}, plain: Z, recorded: N, weak: N, watched: N, consistent: N},
 		{calls: "mknodat", args: [6]uint64{0, 0, unix.S_IFBLK, 0x103}, plain: Z, recorded: N, weak: N, watched: N, consistent: N},
 		{calls: "mknodat", args: [6]uint64{0, 0, chr | 0xabcd<<32}, plain: Z, recorded: N, weak: N, watched: N, consistent: N},
@@ -137,6 +140,11 @@ func TestVerdicts(t *testing.T) {
 		check("recorded", ProgramOptions{Mode: ModeSeccomp, Level: LevelRecorded}, low, r.recorded)
 		check("unwatched", ProgramOptions{Mode: ModeSeccomp, Level: LevelFaithful}, high, r.weak)
 		check("watched", ProgramOptions{Mode: ModeSeccomp, Level: LevelFaithful}, low, r.watched)
+		makes := r.watched
+		if r.sees {
+			makes = r.weak
+		}
+		check("watched for what it makes", ProgramOptions{Mode: ModeSeccomp, Level: LevelFaithful}, between, makes)
 		check("consistent", ProgramOptions{Mode: ModeConsistent, Level: LevelRecorded}, high, r.consistent)
 	}
 }

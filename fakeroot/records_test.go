@@ -211,25 +211,29 @@ func TestWatched(t *testing.T) {
 	installing.installing = true
 	first := Record{UID: 33, GID: 33}
 	user := newIdentity(Credentials{UID: 33, GID: 33})
+	userInstalling := user
+	userInstalling.installing = true
 	for _, c := range []struct {
 		id    identity
 		names []string
-		want  bool
+		want  watch
 		maker Record
 	}{
-		{id: root, names: []string{"cc1"}, want: false}, {id: root, names: []string{"unknown"}, want: false}, {id: root, names: []string{"tar"}, want: true},
-		{id: root, names: []string{"adduser", "perl"}, want: true}, {id: root, names: []string{"script", "perl"}, want: false},
-		{id: installing, names: []string{"postinst", "sh"}, want: true}, {id: installing, names: []string{"dpkg"}, want: false},
-		{id: installing, names: []string{"adduser", "perl"}, want: true}, {id: installing, names: []string{"py3compile", "python3"}, want: false},
+		{id: root, names: []string{"cc1"}, want: watchNone}, {id: root, names: []string{"unknown"}, want: watchNone}, {id: root, names: []string{"tar"}, want: watchSees},
+		{id: root, names: []string{"useradd"}, want: watchSees}, {id: root, names: []string{"script", "perl"}, want: watchNone},
+		{id: installing, names: []string{"postinst", "sh"}, want: watchSees}, {id: installing, names: []string{"dpkg"}, want: watchNone},
+		{id: installing, names: []string{"adduser", "perl"}, want: watchNone}, {id: installing, names: []string{"py3compile", "python3"}, want: watchNone},
 		// Who is neither root nor the first user.
-		{id: user, names: []string{"cc1"}, want: true},
+		{id: user, names: []string{"cc1"}, want: watchSees},
+		{id: user, names: []string{"mandb"}, want: watchSees}, {id: userInstalling, names: []string{"mandb"}, want: watchMakes},
+		{id: installing, names: []string{"mandb"}, want: watchNone}, {userInstalling, []string{"mandb"}, watchSees, first},
 		// The first user: a compilation is not watched, and what shows owners is.
-		{user, []string{"cc1"}, false, first}, {user, []string{"configure", "sh"}, false, first},
-		{user, []string{"sh"}, false, first}, {user, []string{"python3"}, true, first}, {user, []string{"unknown"}, true, first},
-		{user, []string{"git"}, true, first}, {root, []string{"sh"}, true, first}, {installing, []string{"cc1"}, true, first},
+		{user, []string{"cc1"}, watchNone, first}, {user, []string{"configure", "sh"}, watchNone, first},
+		{user, []string{"sh"}, watchNone, first}, {user, []string{"python3"}, watchSees, first}, {user, []string{"unknown"}, watchSees, first},
+		{user, []string{"git"}, watchSees, first}, {root, []string{"sh"}, watchSees, first}, {installing, []string{"cc1"}, watchSees, first},
 	} {
-		if got := c.id.watched(c.names, &c.maker); got != c.want {
-			t.Errorf("watched(%q, installing %v, uid %d) = %v", c.names, c.id.installing, c.id.uid.real, got)
+		if got := c.id.watch(c.names, &c.maker); got != c.want {
+			t.Errorf("watch(%q, installing %v, uid %d) = %v", c.names, c.id.installing, c.id.uid.real, got)
 		}
 	}
 }

@@ -14,10 +14,11 @@ const (
 type testKind int
 
 const (
-	argEquals  testKind = iota // arg & mask == want
-	argHasBits                 // arg & mask != 0
-	argNonNull                 // a pointer that is not null
-	watched                    // the layout tag: the caller is a watched program
+	argEquals   testKind = iota // arg & mask == want
+	argHasBits                  // arg & mask != 0
+	argNonNull                  // a pointer that is not null
+	layoutSees                  // the layout tag: what the caller sees is answered
+	layoutMakes                 // the layout tag: what the caller makes is recorded
 )
 
 // test is a condition on a call; numbers are the low 32 bits of the argument.
@@ -124,27 +125,27 @@ func recordedRules(cloneFlags int) []rule {
 }
 
 // watchedRules ask it about what shows owners and makes files, for watched
-// programs; none of them for all programs is [ModeConsistent].
+// programs; for all programs they are [ModeConsistent].
 func watchedRules(everyone bool) []rule {
-	var who []test
+	var sees, makes []test
 	if !everyone {
-		who = []test{{kind: watched}}
+		sees, makes = []test{{kind: layoutSees}}, []test{{kind: layoutMakes}}
 	}
 	creates := func(arg int) []clause {
 		t := test{kind: argHasBits, arg: arg, mask: unix.O_CREAT | tmpfileBit}
-		return when(verdictNotify, append([]test{t}, who...)...)
+		return when(verdictNotify, append([]test{t}, makes...)...)
 	}
 	rules := []rule{
-		{statCalls, when(verdictNotify, who...)},
-		{getxattrCalls, when(verdictNotify, who...)},
-		{makeCalls, when(verdictNotify, who...)},
-		{"openat2", when(verdictNotify, who...)},
+		{statCalls, when(verdictNotify, sees...)},
+		{getxattrCalls, when(verdictNotify, sees...)},
+		{makeCalls, when(verdictNotify, makes...)},
+		{"openat2", when(verdictNotify, makes...)},
 		{"open", creates(1)},
 		{"openat", creates(2)},
 	}
 	for i, call := range []string{"mknod", "mknodat"} {
 		arg := i + 1
-		rules = append(rules, rule{call, append(isDevice(verdictNotify, arg), when(verdictNotify, who...)...)})
+		rules = append(rules, rule{call, append(isDevice(verdictNotify, arg), when(verdictNotify, makes...)...)})
 	}
 	return rules
 }
