@@ -42,10 +42,7 @@ func (x *Exchange) VerifyAttestations(ctx context.Context, ref image.Reference, 
 	if err != nil {
 		return nil, err
 	}
-	digests := []digest.Digest{r.Descriptor.Digest}
-	if r.Index.Digest != "" {
-		digests = append(digests, r.Index.Digest)
-	}
+	digests := digestsOf(r.Index.Digest, r.Descriptor.Digest)
 	refused := &NoAttestationError{Object: ref.String()}
 	var out []VerifiedAttestation
 	for _, d := range digests {

@@ -11,9 +11,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"virga/fakeroot"
@@ -305,37 +309,95 @@ func (s *Store) SetLayer(ctx context.Context, id TreeID, l Layer) error {
 }
 
 // measure counts the files below dir and what they take on disk. Names of
-// one inode count once.
+// one inode count once. Directories are read side by side.
 func measure(ctx context.Context, dir string) (bytes, files int64, err error) {
-	type inode struct{ dev, ino uint64 }
-	seen := map[inode]bool{}
-	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && p != dir {
-			return nil
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return 0, 0, pathError("stat", dir, err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	m := measurer{ctx: ctx, g: g, seen: map[inode]bool{}}
+	m.count(&st)
+	g.Go(func() error { return m.directory(dir) })
+	err = g.Wait()
+	return m.bytes.Load(), m.files.Load(), err
+}
+
+type inode struct{ dev, ino uint64 }
+
+type measurer struct {
+	ctx          context.Context
+	g            *errgroup.Group
+	bytes, files atomic.Int64
+	mu           sync.Mutex
+	seen         map[inode]bool // with several names
+}
+
+// count counts a file.
+func (m *measurer) count(st *unix.Stat_t) {
+	m.files.Add(1)
+	if st.Nlink > 1 && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		key := inode{uint64(st.Dev), st.Ino}
+		if m.seen[key] {
+			return
 		}
-		if err == nil {
-			err = ctx.Err()
+		m.seen[key] = true
+	}
+	m.bytes.Add(st.Blocks * 512)
+}
+
+// directory counts what is below dir. What vanishes meanwhile is not there.
+func (m *measurer) directory(dir string) error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	subs, err := m.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, sub := range subs {
+		if m.g.TryGo(func() error { return m.directory(sub) }) {
+			continue
 		}
-		if err != nil {
+		if err := m.directory(sub); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// entries counts what is in dir, which is closed then, and returns the paths of
+// the directories among it.
+func (m *measurer) entries(dir string) (subs []string, err error) {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	fd := int(d.Fd())
+	for _, name := range names {
 		var st unix.Stat_t
-		if err := unix.Lstat(p, &st); err != nil {
-			if err == unix.ENOENT {
-				return nil
-			}
-			return pathError("stat", p, err)
+		switch err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err {
+		case nil:
+		case unix.ENOENT:
+			continue
+		default:
+			return nil, pathError("stat", filepath.Join(dir, name), err)
 		}
-		files++
-		if st.Nlink > 1 && !d.IsDir() {
-			key := inode{uint64(st.Dev), st.Ino}
-			if seen[key] {
-				return nil
-			}
-			seen[key] = true
+		m.count(&st)
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			subs = append(subs, dir+"/"+name)
 		}
-		bytes += st.Blocks * 512
-		return nil
-	})
-	return bytes, files, err
+	}
+	return subs, nil
 }
