@@ -80,8 +80,9 @@ func ioctl(fd int, req uintptr, arg unsafe.Pointer) unix.Errno {
 var errFinished = errors.New("no process is left under the filter")
 
 // receive waits for the next notification. A call whose thread died or was
-// interrupted meanwhile is skipped. The end of the last process does not end
-// the waiting before Linux 6.11; a signal of watchEnd does.
+// interrupted meanwhile is skipped: ENOENT, which since Linux 6.11 is also the
+// answer at once when the last process has ended. Before, a signal of
+// watchEnd ends the waiting.
 func (w *worker) receive() error {
 	for !w.s.stopped.Load() {
 		w.req = notif{} // the kernel insists on zeroes
@@ -89,7 +90,11 @@ func (w *worker) receive() error {
 		switch errno {
 		case 0:
 			return nil
-		case unix.ENOENT, unix.EINTR:
+		case unix.ENOENT:
+			if hungUp(w.listener, 0) {
+				w.s.stopped.Store(true)
+			}
+		case unix.EINTR:
 		default:
 			return fmt.Errorf("receive seccomp notification: %w", errno)
 		}

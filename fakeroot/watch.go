@@ -70,10 +70,7 @@ func (st stand) enter() error {
 // SIGURG.
 func (s *Supervisor) watchEnd(listener int, ended <-chan struct{}) {
 	for !s.stopped.Load() {
-		// No event is asked for, and POLLHUP comes unasked (Linux 5.9).
-		fds := []unix.PollFd{{Fd: int32(listener)}}
-		n, err := unix.Poll(fds, 200)
-		if n > 0 || err != nil && err != unix.EINTR {
+		if hungUp(listener, 200) {
 			s.stopped.Store(true)
 		}
 	}
@@ -85,6 +82,14 @@ func (s *Supervisor) watchEnd(listener int, ended <-chan struct{}) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// hungUp waits for the end of the last process under the filter, so many
+// milliseconds at most. No event is asked for, and POLLHUP comes unasked (Linux
+// 5.9).
+func hungUp(listener, wait int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(listener)}}, wait)
+	return n > 0 || err != nil && err != unix.EINTR
 }
 
 // watch looks after the current worker, the caller's at first; the function it
