@@ -262,7 +262,6 @@ func (b *builder) close() {
 func (b *builder) build(ctx context.Context) (*Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer b.store.WriteBack()()
 	var wg sync.WaitGroup
 	for i, want := range b.graph.wanted() {
 		if !want {

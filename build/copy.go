@@ -154,6 +154,7 @@ func sourceArgs(words []parser.Word) []string {
 
 // copyInto writes what was found into the snapshot.
 func (s *stage) copyInto(ctx context.Context, p *placement, key copyKey, snap *snapshot) (fakeroot.Table, error) {
+	defer s.b.store.WriteBack()()
 	c := &copier{dst: snap.root, when: s.b.Epoch, real: s.b.Chroot, placed: fakeroot.Table{}, links: map[[2]uint64]string{}}
 	var err error
 	if key.Chown != "" {
