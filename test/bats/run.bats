@@ -171,7 +171,7 @@ EOF
     local out
     out=$(script -qec "stty rows 33 cols 77; virga run tiny -- sh -c 'stty size; tty'" /dev/null </dev/null | tr -d '\r')
     [[ $out == *"33 77"* && $out != *"not a tty"* ]]
-    out=$({ wait_for 20 grep -q '^ready' typed; printf '\003'; sleep 1; } | script -qefc "trap : INT; virga run tiny -- sh -c 'trap \"echo caught; exit 9\" INT; echo ready; while :; do sleep 0.1; done'; echo status=\$?" typed | tr -d '\r')
+    out=$({ wait_for 20 grep -q '^ready' typed; printf '\003'; sleep 1; } | timeout 60 env --default-signal=INT script -qefc "trap : INT; virga run tiny -- sh -c 'trap \"echo caught; exit 9\" INT; echo ready; while :; do sleep 0.1; done'; echo status=\$?" typed | tr -d '\r')
     [[ $out == *caught* && $out == *status=9* ]]
 }
 
