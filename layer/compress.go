@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
@@ -196,7 +197,11 @@ func decompressor(br *bufio.Reader, c Compression, d decoders) (io.ReadCloser, e
 	case Gzip:
 		return d.gzip(br)
 	case Zstd:
-		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(d.window), zstd.WithDecoderLowmem(true))
+		opts := []zstd.DOption{zstd.WithDecoderMaxWindow(d.window), zstd.WithDecoderLowmem(true)}
+		if runtime.GOMAXPROCS(0) <= 2 { // both have enough to do; handing blocks on would cost a twentieth
+			opts = append(opts, zstd.WithDecoderConcurrency(1))
+		}
+		zr, err := zstd.NewReader(br, opts...)
 		if err != nil {
 			return nil, err
 		}
