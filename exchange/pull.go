@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -165,11 +166,17 @@ const transferBuffer = 256 << 10
 func (x *Exchange) transfer(ctx context.Context, ref image.Reference, missing []registry.Descriptor, writers map[digest.Digest]*storage.BlobWriter) error {
 	err := x.client.Fetch(ctx, ref, missing, func(ctx context.Context, d registry.Descriptor, r io.Reader) error {
 		w := writers[d.Digest]
-		if err := copyFull(w, r, make([]byte, transferBuffer)); err != nil {
+		// Filled before it is written, which TLS, with 16 KiB at a time, does not do.
+		buf := bufio.NewWriterSize(w, transferBuffer)
+		_, err := buf.ReadFrom(r)
+		if err == nil {
+			err = buf.Flush()
+		}
+		if err != nil {
 			w.Fail(err)
 			return err
 		}
-		_, err := w.Commit()
+		_, err = w.Commit()
 		return err
 	})
 	for _, w := range writers {
@@ -179,28 +186,6 @@ func (x *Exchange) transfer(ctx context.Context, ref image.Reference, missing []
 		w.Close()
 	}
 	return err
-}
-
-// copyFull copies in pieces of the buffer's size, as a connection with TLS, which
-// gives 16 KiB at a time, does not.
-func copyFull(w io.Writer, r io.Reader, buf []byte) error {
-	for {
-		n, err := 0, error(nil)
-		for n < len(buf) && err == nil {
-			var more int
-			more, err = r.Read(buf[n:])
-			n += more
-		}
-		if _, werr := w.Write(buf[:n]); werr != nil {
-			return werr
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // stored reads a layer from storage.

@@ -2,7 +2,7 @@ package fakeroot
 
 import "strings"
 
-// Who is watched. Watching costs 10 µs for each stat(2), so that programs which
+// Who is watched. Watching costs some 15 µs for each stat(2), so that programs which
 // look at thousands of files and do not care for owners are not: compilers,
 // interpreters, and dpkg itself, which takes owners from its packages. In
 // doubt a program is watched while something is being installed, where maintainer

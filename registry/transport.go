@@ -43,7 +43,7 @@ func (t *transports) get(host string, insecure bool) (*http.Transport, error) {
 	}
 	conf.InsecureSkipVerify = insecure
 	// HTTP/1.1, because TLSClientConfig is set: layers come by connections of their
-	// own, at two thirds of the processor time of one that is shared.
+	// own, at half of the registry's processor time for one that is shared.
 	tr := &http.Transport{
 		Proxy: t.opts.Proxy,
 		DialContext: (&net.Dialer{

@@ -65,21 +65,9 @@ func (env *environment) settings() ([]setting, error) {
 		list = append(list, setting{"site file", s.file, "found"})
 	}
 	list = append(list, setting{"progress", env.progressMode(), "--progress, -v, -q, the terminal"})
-	conf := setting{"registries.conf", "", "none found"}
-	for _, f := range []string{env.getenv("CONTAINERS_REGISTRIES_CONF"), filepath.Join(env.configDir("containers"), "registries.conf"), "/etc/containers/registries.conf"} {
-		if _, err := os.Stat(f); err == nil && f != "" {
-			conf = setting{"registries.conf", f, "found"}
-			break
-		}
-	}
-	policy := setting{"signature policy", "", "none found"}
-	for _, f := range env.policyFiles() {
-		if _, err := os.Stat(f); err == nil {
-			policy = setting{"signature policy", f, "found"}
-			break
-		}
-	}
-	list = append(list, conf, policy)
+	list = append(list,
+		firstFound("registries.conf", env.getenv("CONTAINERS_REGISTRIES_CONF"), filepath.Join(env.configDir("containers"), "registries.conf"), "/etc/containers/registries.conf"),
+		firstFound("signature policy", env.policyFiles()...))
 	for _, f := range env.keychain().Files {
 		if _, err := os.Stat(f); err == nil {
 			list = append(list, setting{"credentials", f, "found"})
@@ -92,6 +80,16 @@ func (env *environment) settings() ([]setting, error) {
 		}
 	}
 	return list, nil
+}
+
+// firstFound is the setting of the first file that exists.
+func firstFound(name string, files ...string) setting {
+	for _, f := range files {
+		if _, err := os.Stat(f); err == nil {
+			return setting{name, f, "found"}
+		}
+	}
+	return setting{name, "", "none found"}
 }
 
 // withoutPassword hides the password in an address.

@@ -48,15 +48,15 @@ FILE, or the image REF in storage, are read and compared with it.`,
 			if o.signer, err = newTrustOptions(c); err != nil {
 				return err
 			}
-			switch f := c.String("attestation"); {
+			f := c.String("attestation")
+			switch {
 			case !o.signer.given():
 				return &usageError{msg: "verify-attestation: whose attestation?", hint: "--verify-key FILE, or --verify-identity ID with --verify-issuer ISS"}
 			case f != "" && o.signer.issuer != "":
 				return usagef("verify-attestation: --attestation is for --verify-key: an identity is verified in a registry")
-			}
-			if f := c.String("attestation"); f == "-" {
+			case f == "-":
 				o.attestation = "/dev/stdin"
-			} else if f != "" {
+			case f != "":
 				o.attestation = env.abs(f)
 			}
 			if o.predicate, err = predicateType(c.String("type")); err != nil {

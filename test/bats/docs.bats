@@ -20,7 +20,7 @@ teardown() { registry_stop "${PRIVATE_PID-}"; }
     registry_start "$BATS_TEST_TMPDIR/private" "" "" "$PWD/htpasswd"
     PRIVATE_PID=$REGISTRY_PID PRIVATE_REGISTRY=$REGISTRY
     export VIRGA_DOCS PRIVATE_REGISTRY REGISTRY=$OPEN
-    run timeout 1500 "$VIRGA_TEST_TOP/bin/docs.test" -test.parallel 1 -test.run 'Pages|Inline'
+    run timeout 1500 "$VIRGA_TEST_TOP/bin/docs.test" -test.run 'Pages|Inline'
     echo "$output"
     [ "$status" -eq 0 ]
 }

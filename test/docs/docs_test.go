@@ -84,7 +84,6 @@ func TestPages(t *testing.T) {
 			continue
 		}
 		t.Run(strings.TrimSuffix(name, ".md"), func(t *testing.T) {
-			t.Parallel()
 			home := t.TempDir()
 			if out, err := exec.Command("cp", "-al", seed, filepath.Join(home, ".storage")).CombinedOutput(); err != nil {
 				t.Fatalf("cp: %v\n%s", err, out)
